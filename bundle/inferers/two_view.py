@@ -1,0 +1,84 @@
+"""The training pass: the same slices twice, plain and warped, through every branch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from monai.inferers import Inferer
+from torch import nn
+
+from bundle.equivariance import Views, WarpPolicy
+from bundle.inferers.precision import autocast
+from bundle.inferers.reading import CamReader
+
+
+class TwoViewInferer(Inferer):
+    """Gives the stock ``SupervisedTrainer`` both views (Patel and Dolz 2022, Algorithm 1) for the joint loss.
+
+    Args:
+        policy: draws pi, the same for all modalities and maps.
+        reader: evidence to logits and maps.
+        normalise: called on each view's image after the warp (paper: per slice); ``None`` if the data are
+            normalised already.
+        seed: of the policy.
+        views_in_one_batch: one forward pass of 2 B slices instead of two of B; batch normalisation then sees
+            both views together.
+        precision: ``float32``, ``bfloat16``, or ``auto``: bfloat16 where the device computes it natively.
+    """
+
+    def __init__(
+        self,
+        policy: WarpPolicy,
+        reader: CamReader,
+        normalise: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        seed: int = 0,
+        views_in_one_batch: bool = False,
+        precision: str = "float32",
+    ) -> None:
+        super().__init__()
+        self.policy, self.reader, self.normalise = policy, reader, normalise
+        self.policy.set_random_state(seed)
+        self.views_in_one_batch, self.precision = views_in_one_batch, precision
+
+    def __call__(
+        self, inputs: torch.Tensor, network: nn.Module, foreground: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> Views:
+        """Images (B, K, H, W) and foreground (B, 1, H, W) to the two views."""
+        warp = self.policy.draw(len(inputs))
+        plain, warped = inputs, warp.apply(inputs)
+        if self.normalise is not None:
+            plain, warped = self.normalise(plain), self.normalise(warped)
+        warped_foreground = (warp.apply(foreground) > 0.5).to(foreground.dtype)
+        with autocast(inputs.device, self.precision):
+            if self.views_in_one_batch:
+                evidence, warped_evidence = network(torch.cat([plain, warped])).chunk(2)
+            else:
+                evidence, warped_evidence = network(plain), network(warped)
+        # float64 stays as it is (the equality test against separate rounds needs it); half precision ends here
+        if evidence.dtype in (torch.bfloat16, torch.float16):
+            evidence, warped_evidence = evidence.float(), warped_evidence.float()
+        return Views(
+            plain_logits=self.reader.logits(evidence, foreground),
+            warped_logits=self.reader.logits(warped_evidence, warped_foreground),
+            plain_cams=warp.apply(self.reader.cams(evidence, foreground)),
+            warped_cams=self.reader.cams(warped_evidence, warped_foreground),
+            field_of_view=warp.field_of_view(inputs),
+        )
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """The policy's random state as tensors, so that ``torch.load(weights_only=True)`` takes it."""
+        _, keys, position, has_gauss, gauss = self.policy.R.get_state()
+        return {
+            "keys": torch.from_numpy(np.asarray(keys).astype(np.int64)),
+            "position": torch.tensor([position, has_gauss]),
+            "gauss": torch.tensor(gauss, dtype=torch.float64),
+        }
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        """Continue the draws from a state that :meth:`state_dict` gave."""
+        position, has_gauss = state["position"].tolist()
+        keys = state["keys"].numpy().astype(np.uint32)
+        self.policy.R.set_state(("MT19937", keys, position, has_gauss, float(state["gauss"])))

@@ -1,0 +1,47 @@
+"""K branches side by side: one network a modality, no shared weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import nn
+
+
+class BranchEnsemble(nn.Module):
+    """Runs one branch on each modality (Patel and Dolz 2022, Figure 3) and stacks their evidence.
+
+    The branches are independent, so one backward of the summed loss with one optimizer equals K separate rounds.
+
+    Args:
+        modalities: names of the input channels, in order; K is their number.
+        branch: makes a branch; called as ``branch(in_channels=1)`` K times.
+        early_fusion: one branch that sees all modalities as channels instead (paper, Table 7).
+
+    Shape:
+        (B, K, H, W) to (B, N * C, H, W), branch by branch: N = K branches, or 1 with early fusion, of C head
+        channels each.
+
+    Raises:
+        ValueError: without modalities, or if an image has another number of channels.
+    """
+
+    def __init__(
+        self, modalities: Sequence[str], branch: Callable[..., nn.Module], early_fusion: bool = False
+    ) -> None:
+        super().__init__()
+        if not modalities or isinstance(modalities, str):
+            raise ValueError(f"BranchEnsemble modalities: expected a list of at least one name, got {modalities!r}")
+        self.modalities = tuple(modalities)
+        self.inputs = len(self.modalities) if early_fusion else 1
+        count = 1 if early_fusion else len(self.modalities)
+        self.branches = nn.ModuleList(branch(in_channels=self.inputs) for _ in range(count))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        if image.shape[1] != len(self.modalities):
+            raise ValueError(
+                f"BranchEnsemble: expected {len(self.modalities)} channels ({', '.join(self.modalities)}), got "
+                f"{image.shape[1]}; `modalities` must name the channels of the data"
+            )
+        parts = image.split(self.inputs, dim=1)
+        return torch.cat([branch(part) for branch, part in zip(self.branches, parts, strict=True)], dim=1)
