@@ -1,0 +1,253 @@
+"""What the training and the inference read: single slices with their tag, or one whole case at a time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from bundle.data.cache import PreparedCase, write_case
+from bundle.data.datalists import is_prepared_case, raw_record
+from bundle.data.names import name_list
+from bundle.data.recipe import image_recipe
+from bundle.data.records import CaseRecord
+from bundle.data.slices import to_slices
+from bundle.data.tags import read_label
+from bundle.data.volumes import read_case
+
+Transform = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class SliceDataset(Dataset):
+    """Slices of many cases with their tags, read through memory maps; it never yields a mask.
+
+    An item is ``{"image": float32 (K, H, W), "foreground": float32 (1, H, W) of 0 and 1, "label": float32 (),
+    1 positive, 0 negative, -1 untagged, "statistics": float32 (K, 4): low, high, mean, std of the volume's
+    foreground, "case": str, "slice": int}``, after `transform`.
+
+    Args:
+        data: entries of a datalist, prepared or raw (see `bundle.data.datalists`). `label` is a case.json,
+            a JSON file of tags, or a mask, of which only the tags are kept.
+        modalities: names, in the order of the network's channels; ``flair,t1c`` is a list, too.
+        cache_dir: where raw entries are prepared on first use.
+        spatial_size: side of the slices; checked on prepared cases, used for raw ones.
+        transform: applied to each item.
+        tagged_only: leave out untagged and blank slices, as training does.
+        reference: modality whose grid the others are resampled onto, for raw entries.
+        affines_from_reference: trust the reference's affine where headers disagree, for raw entries.
+
+    Raises:
+        ValueError: sizes or modalities do not fit, or (`tagged_only`) no slice is positive or none negative.
+    """
+
+    def __init__(
+        self,
+        data: Sequence[dict[str, Any]],
+        modalities: Sequence[str] | str,
+        cache_dir: str | Path | None = None,
+        spatial_size: int | None = None,
+        transform: Transform | None = None,
+        tagged_only: bool = True,
+        reference: str | None = None,
+        affines_from_reference: bool = False,
+    ) -> None:
+        self.modalities = name_list(modalities)
+        self.transform = transform
+        options = {"reference": reference, "affines_from_reference": affines_from_reference}
+        self.cases: list[PreparedCase] = []
+        tags: list[np.ndarray] = []
+        for entry in data:
+            if is_prepared_case(entry["image"]):
+                case = PreparedCase.open(entry["image"])
+                _check_size(case, spatial_size)
+            else:
+                case = _cached(
+                    raw_record(entry, self.modalities), self.modalities, cache_dir, spatial_size, options
+                )
+            self.cases.append(case)
+            tags.append(_tags(case, entry.get("label")))
+        self._check_cases()
+        self._channels = [case.channels(self.modalities) for case in self.cases]
+        rows = [case.statistics[channels] for case, channels in zip(self.cases, self._channels, strict=True)]
+        self._statistics = torch.from_numpy(np.stack(rows))
+        kept = [
+            np.flatnonzero((t >= 0) & ~case.blank) if tagged_only else np.arange(case.slices)
+            for t, case in zip(tags, self.cases, strict=True)
+        ]
+        self.case_index = np.repeat(np.arange(len(kept)), [len(k) for k in kept])
+        self.slice_index = np.concatenate(kept)
+        self.tags = np.concatenate([t[k] for t, k in zip(tags, kept, strict=True)]).astype(np.int8)
+        if tagged_only:
+            self._check_tags()
+
+    def __len__(self) -> int:
+        return len(self.tags)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """Items of a whole batch, which share one block of memory."""
+        size = self.cases[0].image.shape[-1]
+        images = torch.empty((len(indices), len(self.modalities), size, size))
+        foregrounds = torch.empty((len(indices), 1, size, size))
+        image_rows, foreground_rows = images.numpy(), foregrounds.numpy()
+        items = []
+        for row, index in enumerate(indices):
+            number, position = int(self.case_index[index]), int(self.slice_index[index])
+            case = self.cases[number]
+            image_rows[row] = case.image[position][self._channels[number]]
+            foreground_rows[row, 0] = case.foreground[position]
+            item = {
+                "image": images[row],
+                "foreground": foregrounds[row],
+                "label": torch.tensor(float(self.tags[index])),
+                "statistics": self._statistics[number].clone(),
+                "case": case.case,
+                "slice": position,
+            }
+            items.append(item if self.transform is None else self.transform(item))
+        return items
+
+    def _check_cases(self) -> None:
+        if not self.cases:
+            raise ValueError(
+                "the datalist is empty, expected at least one case; check the split or the datalist"
+            )
+        first = self.cases[0]
+        seen: set[str] = set()
+        for case in self.cases:
+            if case.case in seen:
+                raise ValueError(
+                    f"case {case.case}: the datalist names it twice; drop one, "
+                    "or give each entry its own `case`"
+                )
+            seen.add(case.case)
+            if case.geometry.size != first.geometry.size:
+                raise ValueError(
+                    f"case {case.case}: its slices are {case.geometry.size} pixels wide, "
+                    f"those of case {first.case} {first.geometry.size}; prepare all with one --spatial_size"
+                )
+
+    def _check_tags(self) -> None:
+        for tag, name in ((1, "positive"), (0, "negative")):
+            if not (self.tags == tag).any():
+                raise ValueError(
+                    f"no {name} slice among the {len(self.cases)} cases, expected at least one; add tags "
+                    "(--tags CSV or --tags_from_masks of scripts.prepare_data, `label` of a datalist)"
+                )
+
+
+class CaseDataset(Dataset):
+    """Whole cases for inference, prepared or raw; raw ones are prepared in memory and nothing is written.
+
+    An item is ``{"image": float32 (K, H, W, S), "foreground": float32 (1, H, W, S), "statistics": float32
+    (K, 4), "geometry": SliceGeometry, "case": str, "blank": bool (S,)}``, after `transform`. In memory the
+    slices lie one after another.
+
+    Args:
+        data: entries of a datalist, prepared or raw.
+        modalities: names, in the order of the network's channels; ``flair,t1c`` is a list, too.
+        spatial_size: side of the slices; checked on prepared cases, used for raw ones.
+        transform: applied to each item.
+        reference: modality whose grid the others are resampled onto, for raw entries.
+        affines_from_reference: trust the reference's affine where headers disagree, for raw entries.
+    """
+
+    def __init__(
+        self,
+        data: Sequence[dict[str, Any]],
+        modalities: Sequence[str] | str,
+        spatial_size: int | None = None,
+        transform: Transform | None = None,
+        reference: str | None = None,
+        affines_from_reference: bool = False,
+    ) -> None:
+        self.data = list(data)
+        self.modalities = name_list(modalities)
+        self.spatial_size = spatial_size
+        self.transform = transform
+        self.options = {"reference": reference, "affines_from_reference": affines_from_reference}
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        entry = self.data[index]
+        if is_prepared_case(entry["image"]):
+            case = PreparedCase.open(entry["image"])
+            _check_size(case, self.spatial_size)
+            name, channels, arrays = case.case, case.channels(self.modalities), case
+        else:
+            record = raw_record(entry, self.modalities)
+            name, channels = record.case, list(range(len(self.modalities)))
+            arrays = to_slices(read_case(record, self.modalities, **self.options), self.spatial_size)
+        image = np.ascontiguousarray(arrays.image[:, channels], dtype=np.float32)
+        foreground = arrays.foreground.astype(np.float32)
+        item = {
+            "image": torch.from_numpy(image).permute(1, 2, 3, 0),
+            "foreground": torch.from_numpy(foreground)[None].permute(0, 2, 3, 1),
+            "statistics": torch.from_numpy(arrays.statistics[channels]),
+            "geometry": arrays.geometry,
+            "case": name,
+            "blank": torch.from_numpy(arrays.blank),
+        }
+        return item if self.transform is None else self.transform(item)
+
+
+def _cached(
+    record: CaseRecord,
+    modalities: list[str],
+    cache_dir: str | Path | None,
+    spatial_size: int | None,
+    options: dict[str, Any],
+) -> PreparedCase:
+    """The prepared form of a raw case, made now unless the cache has it."""
+    if cache_dir is None:
+        raise ValueError(
+            f"case {record.case}: a raw case is prepared on first use, but `cache_dir` is not set; set it"
+        )
+    sources = [str(record.images[m].path.resolve()) for m in modalities]
+    place = Path(cache_dir) / hashlib.sha256("\n".join(sources).encode()).hexdigest()[:12]
+    recipe = image_recipe(record, modalities, spatial_size, **options)
+    folder = place / "cases" / record.case
+    if not is_prepared_case(folder) or PreparedCase.open(folder).described.get("recipe") != recipe:
+        volumes = read_case(record, modalities, **options)
+        write_case(
+            place,
+            volumes,
+            None,
+            spatial_size,
+            None,
+            dict(zip(modalities, sources, strict=True)),
+            {"recipe": recipe},
+        )
+    return PreparedCase.open(folder)
+
+
+def _tags(case: PreparedCase, label: Any) -> np.ndarray:
+    """Tags of a case, its own unless the entry names other ones."""
+    if label is None or Path(label) == case.path / "case.json":
+        return case.tags
+    if Path(label).name == "case.json":
+        tags = PreparedCase.open(Path(label).parent).tags
+    else:
+        tags = np.asarray(read_label(Path(label), case.slices), dtype=np.int8)
+    if len(tags) != case.slices:
+        raise ValueError(
+            f"case {case.case}: expected {case.slices} tags, found {len(tags)} in {label}; correct `label`"
+        )
+    return tags
+
+
+def _check_size(case: PreparedCase, spatial_size: int | None) -> None:
+    if spatial_size is not None and case.geometry.size != spatial_size:
+        raise ValueError(
+            f"case {case.case}: prepared at {case.geometry.size} pixels, "
+            f"but `spatial_size` is {spatial_size}; set `spatial_size` to {case.geometry.size} or prepare again with --spatial_size {spatial_size}"
+        )
