@@ -70,7 +70,8 @@ def datalist(
         if not is_prepared_case(folder / "cases" / case):
             raise FileNotFoundError(
                 f"case {case}: {splits if split != 'all' else 'dataset.json'} names it, but "
-                f"{folder / 'cases' / case} is not a prepared case; run `{PREPARE} {folder}` again, which adds what is missing"
+                f"{folder / 'cases' / case} is not a prepared case; run `{PREPARE} {folder}` again, "
+                "which adds what is missing"
             )
     paths = {case: folder / "cases" / case for case in cases}
     return [

@@ -13,11 +13,12 @@ from torch.utils.data import Dataset
 
 from bundle.data.cache import PreparedCase, write_case
 from bundle.data.datalists import is_prepared_case, raw_record
+from bundle.data.grids import Grid
+from bundle.data.labels import read_label
 from bundle.data.names import name_list
 from bundle.data.recipe import image_recipe
 from bundle.data.records import CaseRecord
 from bundle.data.slices import to_slices
-from bundle.data.tags import read_label
 from bundle.data.volumes import read_case
 
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
@@ -70,7 +71,7 @@ class SliceDataset(Dataset):
                     raw_record(entry, self.modalities), self.modalities, cache_dir, spatial_size, options
                 )
             self.cases.append(case)
-            tags.append(_tags(case, entry.get("label")))
+            tags.append(_tags(case, entry.get("label"), affines_from_reference))
         self._check_cases()
         self._channels = [case.channels(self.modalities) for case in self.cases]
         rows = [case.statistics[channels] for case, channels in zip(self.cases, self._channels, strict=True)]
@@ -230,24 +231,18 @@ def _cached(
     return PreparedCase.open(folder)
 
 
-def _tags(case: PreparedCase, label: Any) -> np.ndarray:
-    """Tags of a case, its own unless the entry names other ones."""
+def _tags(case: PreparedCase, label: Any, headers_differ: bool) -> np.ndarray:
+    """Tags of a case: its own, unless the entry's label is another file."""
     if label is None or Path(label) == case.path / "case.json":
         return case.tags
-    if Path(label).name == "case.json":
-        tags = PreparedCase.open(Path(label).parent).tags
-    else:
-        tags = np.asarray(read_label(Path(label), case.slices), dtype=np.int8)
-    if len(tags) != case.slices:
-        raise ValueError(
-            f"case {case.case}: expected {case.slices} tags, found {len(tags)} in {label}; correct `label`"
-        )
-    return tags
+    grid = None if headers_differ else Grid(case.geometry.shape, case.geometry.affine)
+    return read_label(label, case.slices, case.case, grid)
 
 
 def _check_size(case: PreparedCase, spatial_size: int | None) -> None:
     if spatial_size is not None and case.geometry.size != spatial_size:
         raise ValueError(
             f"case {case.case}: prepared at {case.geometry.size} pixels, "
-            f"but `spatial_size` is {spatial_size}; set `spatial_size` to {case.geometry.size} or prepare again with --spatial_size {spatial_size}"
+            f"but `spatial_size` is {spatial_size}; set `spatial_size` to {case.geometry.size} "
+            f"or prepare again with --spatial_size {spatial_size}"
         )

@@ -13,12 +13,11 @@ from bundle.data.records import CaseRecord
 
 
 def stamp(path: str | Path) -> list[Any]:
-    """Name, size and modification time of a file, or of every file in a DICOM folder.
-
-    Raises:
-        FileNotFoundError: there is nothing at `path`.
-    """
+    """Name, size and modification time of a file, or of every file in a DICOM folder; only the name of one
+    that is missing, which reading it will report."""
     path = Path(path)
+    if not path.exists():
+        return [path.name, None, None]
     if path.is_dir():
         return [[file.name, *stamp(file)[1:]] for file in sorted(path.iterdir()) if file.is_file()]
     status = path.stat()

@@ -1,0 +1,212 @@
+"""Preparing a cohort: in parallel, resumable, each case whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from bundle.data.cache import FORMAT, PreparedCase, write_json
+from bundle.data.case_job import CaseJob
+from bundle.data.records import CaseRecord
+from bundle.data.run_jobs import run_jobs
+from bundle.data.splits import (
+    SPLITS,
+    Splits,
+    check_tags_cover,
+    make_splits,
+    patient_of,
+    read_splits,
+    write_splits,
+)
+from bundle.data.tags import read_tags
+
+DEFAULT_FRACTIONS = (0.7, 0.1, 0.2)
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """How a cohort is prepared.
+
+    Args:
+        modalities: which ones, in this order.
+        tags: CSV with tags, or several with commas between; ``None`` for none (enough for predicting).
+        first_slice: number that the CSV gives the first slice.
+        tags_from_masks: derive the tags from the masks instead, for benchmarks.
+        splits: JSON with train, validation and test; ``None`` to draw them.
+        folds: number of folds to draw as well, each with a file of its own.
+        fractions: shares of train, validation and test; by default 0.7, 0.1 and 0.2 of the patients, and
+            all of fewer than three to test.
+        seed: of the drawn splits.
+        reference: modality whose grid the others are resampled onto.
+        affines_from_reference: trust the reference's affine where headers disagree.
+        spatial_size: side of the slices in pixels, ``None`` to keep the scan's.
+        workers: processes; by default one a core. The result does not depend on it.
+        on_error: ``stop`` at the first case that fails, or ``skip`` it and prepare the rest.
+    """
+
+    modalities: Sequence[str]
+    tags: str | Path | None = None
+    first_slice: int = 0
+    tags_from_masks: bool = False
+    splits: Path | None = None
+    folds: int | None = None
+    fractions: Sequence[float] | None = None
+    seed: int = 0
+    reference: str | None = None
+    affines_from_reference: bool = False
+    spatial_size: int | None = 96
+    workers: int | None = None
+    on_error: str = "stop"
+
+    def __post_init__(self) -> None:
+        if self.on_error not in ("stop", "skip"):
+            raise ValueError(f"--on_error is {self.on_error!r}, expected stop or skip; choose one")
+        if self.tags is not None and self.tags_from_masks:
+            raise ValueError("--tags and --tags_from_masks were both given, expected one; drop the other")
+        if self.workers is not None and self.workers < 1:
+            raise ValueError(f"--workers is {self.workers}, expected at least 1; leave it out for one a core")
+
+
+@dataclass
+class Preparation:
+    """What was prepared.
+
+    Args:
+        output_dir: the prepared data set.
+        cases: prepared cases, sorted.
+        left_out: case to the reason why it was skipped.
+        splits: the split, or one a fold.
+    """
+
+    output_dir: Path
+    cases: list[str]
+    left_out: dict[str, str] = field(default_factory=dict)
+    splits: list[Splits] = field(default_factory=list)
+
+    def summary(self) -> str:
+        """Cases and slices of each split, what was left out, and the next command."""
+        lines = [f"{self.output_dir}: {len(self.cases)} cases prepared", ""]
+        lines.append(f"{'split':<12}{'cases':>7}{'positive':>10}{'negative':>10}{'untagged':>10}{'blank':>8}")
+        for fold, splits in enumerate(self.splits):
+            for name, cases in splits.items():
+                label = name if len(self.splits) == 1 else f"{fold} {name}"
+                lines.append(f"{label:<12}{len(cases):>7}" + self._counts(cases))
+        if self.left_out:
+            lines += ["", f"{len(self.left_out)} cases were left out:"]
+            lines += [f"  {case}: {reason}" for case, reason in self.left_out.items()]
+        lines += [
+            "",
+            "Next: python -m monai.bundle run training --config_file configs/train.yaml "
+            f"--dataset_dir {self.output_dir} --output_dir R",
+        ]
+        return "\n".join(lines)
+
+    def _counts(self, cases: Sequence[str]) -> str:
+        prepared = [PreparedCase.open(self.output_dir / "cases" / case) for case in cases]
+        blank = np.concatenate([np.zeros(0, bool), *[case.blank for case in prepared]])
+        tags = np.concatenate([np.zeros(0, np.int8), *[case.tags for case in prepared]])[~blank]
+        counts = [int((tags == tag).sum()) for tag in (1, 0, -1)]
+        return "".join(f"{count:>10}" for count in counts) + f"{int(blank.sum()):>8}"
+
+
+def prepare_cohort(
+    records: Sequence[CaseRecord],
+    output_dir: str | Path,
+    options: PrepareOptions,
+    source: str = "folder",
+    progress: bool = True,
+) -> Preparation:
+    """Prepares every case into `output_dir`, or what is not there yet or out of date.
+
+    Args:
+        records: the cases.
+        output_dir: the prepared data set, made if it is missing.
+        options: how.
+        source: kind of source, for dataset.json.
+        progress: show a bar.
+
+    Raises:
+        ValueError, FileNotFoundError: bad tags or splits; the first bad case, unless cases are skipped.
+            Cases that were finished stay, and the same call goes on from them.
+    """
+    output_dir = Path(output_dir)
+    names = sorted(record.case for record in records)
+    table = None
+    if options.tags is not None:
+        table = read_tags(options.tags, options.first_slice)
+        table.check_cases(names)
+    planned = _plan_splits(records, options)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(output_dir / ".partial", ignore_errors=True)  # of a run that was killed
+    jobs = [
+        CaseJob(
+            record=record,
+            output_dir=output_dir,
+            modalities=tuple(options.modalities),
+            spatial_size=options.spatial_size,
+            reference=options.reference,
+            affines_from_reference=options.affines_from_reference,
+            table=table,
+            tags_from_masks=options.tags_from_masks,
+        )
+        for record in sorted(records, key=lambda record: record.case)
+    ]
+    left_out = run_jobs(jobs, options.workers, options.on_error, progress)
+    shutil.rmtree(output_dir / ".partial", ignore_errors=True)
+    cases = [name for name in names if name not in left_out]
+    if not cases:
+        raise ValueError(
+            f"none of {len(names)} cases could be prepared; the first: {next(iter(left_out.values()))}"
+        )
+    splits = [{name: [c for c in s if c not in left_out] for name, s in fold.items()} for fold in planned]
+    if table is not None or options.tags_from_masks:
+        tags = {case: _trained_tags(output_dir / "cases" / case) for case in cases}
+        for fold in splits:
+            for name in ("train", "validation"):
+                if fold[name]:
+                    check_tags_cover(name, {case: tags[case] for case in fold[name]})
+    _write_index(output_dir, splits, cases, options, source)
+    return Preparation(output_dir, cases, left_out, splits)
+
+
+def _plan_splits(records: Sequence[CaseRecord], options: PrepareOptions) -> list[Splits]:
+    cases = sorted(record.case for record in records)
+    if options.splits is not None:
+        return [read_splits(options.splits, cases)]
+    strata = {record.case: record.stratum for record in records}
+    fractions = options.fractions or DEFAULT_FRACTIONS
+    if options.folds is not None:
+        return make_splits(cases, strata, fractions, options.seed, folds=options.folds)
+    if options.fractions is None and len({patient_of(case) for case in cases}) < len(SPLITS):
+        return [{"train": [], "validation": [], "test": cases}]  # enough to predict and score
+    return [make_splits(cases, strata, fractions, options.seed)]
+
+
+def _trained_tags(folder: Path) -> np.ndarray:
+    """A case's tags, with blank slices untagged, as training sees them."""
+    case = PreparedCase.open(folder)
+    return np.where(case.blank, np.int8(-1), case.tags)
+
+
+def _write_index(
+    output_dir: Path, splits: list[Splits], cases: list[str], options: PrepareOptions, source: str
+) -> None:
+    for file in output_dir.glob("splits*.json"):
+        file.unlink()
+    write_splits(output_dir / "splits.json", splits[0])
+    for number, fold in enumerate(splits if options.folds is not None else []):
+        write_splits(output_dir / f"splits_fold{number}.json", fold)
+    write_json(
+        output_dir / "dataset.json",
+        {
+            "format": FORMAT,
+            "source": source,
+            "modalities": list(options.modalities),
+            "spatial_size": options.spatial_size,
+            "cases": cases,
+        },
+    )

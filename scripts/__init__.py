@@ -1,0 +1,1 @@
+"""What a person runs. Argument parsing only; the work is in `bundle`."""

@@ -1,0 +1,92 @@
+"""What every command line here shares: text to values, unknown flags refused, errors as one message."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from functools import wraps
+from inspect import Parameter
+from typing import Any
+
+import fire
+from fire.decorators import SetParseFn
+
+from bundle.data.names import name_list, nearest_name
+
+
+def run(command: Callable[..., int | None]) -> None:
+    """Runs `command` with the arguments of the command line, all as text, and exits with what it returns.
+
+    Its first parameters may be given by position, keyword-only ones by ``--name``. Fire calls a command first
+    and complains about flags it does not know afterwards, so those are collected and refused before. A
+    `ValueError` or `FileNotFoundError` is a message to the user: it is printed without a traceback and the
+    exit status is 1.
+    """
+    parameters = list(inspect.signature(command).parameters.values())
+    by_position = [p for p in parameters if p.kind is Parameter.POSITIONAL_OR_KEYWORD]
+    by_name = [p for p in parameters if p.kind is Parameter.KEYWORD_ONLY]
+
+    @wraps(command)
+    def checked(*values: str, **flags: str) -> None:
+        try:
+            if len(values) > len(by_position):
+                raise ValueError(
+                    f"{values[len(by_position)]!r} has no flag in front; known flags: {_flags(by_name)}"
+                )
+            for flag in flags:
+                if flag not in [p.name for p in parameters]:
+                    raise ValueError(
+                        f"flag --{flag} is unknown; {nearest_name(flag, [p.name for p in by_name])}"
+                    )
+            status = command(*values, **flags)
+        except (ValueError, FileNotFoundError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(1)
+        sys.exit(status or 0)
+
+    others = Parameter("others", Parameter.VAR_POSITIONAL), Parameter("unknown", Parameter.VAR_KEYWORD)
+    seen_by_fire = inspect.Signature([*by_position, others[0], *by_name, others[1]])
+    checked.__signature__ = seen_by_fire  # type: ignore[attr-defined]
+    fire.Fire(SetParseFn(str)(checked))
+
+
+def whole(name: str, value: Any) -> int | None:
+    """An integer, or ``None`` for none, null or nothing."""
+    return None if _is_none(value) else int(_number(name, value, int))
+
+
+def number(name: str, value: Any) -> float:
+    return float(_number(name, value, float))
+
+
+def numbers(name: str, value: Any, kind: type[int] | type[float] = float) -> list[Any]:
+    """``0.7,0.1,0.2`` as a list; one value is a list of one."""
+    return [_number(name, part, kind) for part in name_list(value)]
+
+
+def switch(name: str, value: Any) -> bool:
+    """A flag that is on (``--name``) or off (``--noname``)."""
+    if str(value).lower() not in ("true", "false"):
+        raise ValueError(f"--{name} is {value!r}, expected nothing behind it; it is a switch")
+    return str(value).lower() == "true"
+
+
+def text(value: Any) -> str | None:
+    return None if _is_none(value) else str(value)
+
+
+def _is_none(value: Any) -> bool:
+    return value is None or str(value).lower() in ("none", "null", "")
+
+
+def _number(name: str, value: Any, kind: type[int] | type[float]) -> Any:
+    try:
+        return kind(value)
+    except (TypeError, ValueError):
+        wanted = "a whole number" if kind is int else "a number"
+        raise ValueError(f"--{name} is {value!r}, expected {wanted}; correct it") from None
+
+
+def _flags(parameters: list[Parameter]) -> str:
+    return ", ".join(f"--{p.name}" for p in parameters)
