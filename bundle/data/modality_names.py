@@ -1,0 +1,46 @@
+"""What MRI sequences are called: one meaning behind the names of several data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bundle.data.names import nearest_name
+
+# BraTS named its sequences anew in 2023, and the Decathlon has names of its own.
+ALIASES = {
+    "t1": ("t1", "t1n", "t1w"),
+    "t1c": ("t1c", "t1ce", "t1gd"),
+    "t2": ("t2", "t2w"),
+    "flair": ("flair", "t2f"),
+}
+_MEANINGS = {alias: name for name, aliases in ALIASES.items() for alias in aliases}
+
+
+def meaning(name: str) -> str:
+    """The name in `ALIASES` that a data set's name stands for; itself if there is none.
+
+    >>> meaning("T1Gd"), meaning("adc")
+    ('t1c', 'adc')
+    """
+    return _MEANINGS.get(name.lower(), name.lower())
+
+
+def match_modalities(asked: Sequence[str], available: Sequence[str]) -> list[str]:
+    """For each name asked for, the available one of the same name, else of the same meaning.
+
+    Raises:
+        ValueError: a name is unknown, or two name the same modality.
+    """
+    if len(set(asked)) < len(asked):
+        raise ValueError(f"modalities should differ (found {', '.join(asked)}); name each once")
+    matches = []
+    for name in asked:
+        lower = name.lower()
+        match = next((a for a in available if a == lower), None)
+        match = match or next((a for a in available if meaning(a) == meaning(name)), None)
+        if match is None:
+            raise ValueError(f"modality {name} is not known here; {nearest_name(name, available)}")
+        if match in matches:
+            raise ValueError(f"modalities {', '.join(asked)} name {match} twice; name each once")
+        matches.append(match)
+    return matches

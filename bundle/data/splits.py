@@ -1,0 +1,242 @@
+"""Which cases train, validate and test: by patient, stratified, seeded, written to JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+
+from bundle.data.names import nearest_name
+
+SPLITS = ("train", "validation", "test")
+UNUSED = "unused"
+
+Splits = dict[str, list[str]]
+PatientOf = Callable[[str], str]
+
+
+def patient_of(case: str) -> str:
+    """The patient of a case: BraTS 2023 numbers the scans of one patient, elsewhere a case is a patient.
+
+    >>> patient_of("BraTS-GLI-00005-101"), patient_of("BraTS19_TCIA08_242_1")
+    ('BraTS-GLI-00005', 'BraTS19_TCIA08_242_1')
+    """
+    match = re.fullmatch(r"(BraTS-[A-Za-z]+-\d+)-\d+", case)
+    return match[1] if match else case
+
+
+@overload
+def make_splits(
+    cases: Iterable[str],
+    strata: Mapping[str, str | None] | None = None,
+    fractions: Sequence[float] = (0.7, 0.1, 0.2),
+    seed: int = 0,
+    folds: None = None,
+    patient: PatientOf = patient_of,
+) -> Splits: ...
+
+
+@overload
+def make_splits(
+    cases: Iterable[str],
+    strata: Mapping[str, str | None] | None = None,
+    fractions: Sequence[float] = (0.7, 0.1, 0.2),
+    seed: int = 0,
+    *,
+    folds: int,
+    patient: PatientOf = patient_of,
+) -> list[Splits]: ...
+
+
+def make_splits(
+    cases: Iterable[str],
+    strata: Mapping[str, str | None] | None = None,
+    fractions: Sequence[float] = (0.7, 0.1, 0.2),
+    seed: int = 0,
+    folds: int | None = None,
+    patient: PatientOf = patient_of,
+) -> Splits | list[Splits]:
+    """Draw splits. They depend on the set of cases, their strata and the seed, not on any order.
+
+    Args:
+        cases: case ids.
+        strata: case to group (HGG, LGG); every split gets its share of each.
+        fractions: shares of train, validation and test; they add up to 1. A share above 0 gets at least one
+            patient.
+        seed: of the draw.
+        folds: number of folds k. Each patient is then tested in exactly one fold, and validation takes its
+            share (of train plus validation) of the rest.
+        patient: case to patient; the scans of one patient stay together.
+
+    Returns:
+        ``{"train": […], "validation": […], "test": […]}`` with sorted cases; with ``folds`` a list of k such.
+
+    Raises:
+        ValueError: fractions that are no shares, too few patients, or a number of folds below 2.
+    """
+    fractions = [float(f) for f in fractions]
+    if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6 or fractions[0] == 0:
+        raise ValueError(
+            f"fractions should be shares of {', '.join(SPLITS)} that add up to 1, with some to train on "
+            f"(found {fractions}); correct them"
+        )
+    groups: dict[str, list[str]] = {}
+    for case in sorted(set(cases)):
+        groups.setdefault(patient(case), []).append(case)
+    stratum = {name: str((strata or {}).get(members[0]) or "") for name, members in groups.items()}
+    if folds is None:
+        return _with_cases(_share_out(stratum, fractions, seed), groups)
+    if folds < 2 or folds > len(groups):
+        raise ValueError(
+            f"folds should lie between 2 and the number of patients, {len(groups)} (found {folds}); "
+            "correct it"
+        )
+    order = _shuffled(stratum, seed)
+    drawn = []
+    for fold in range(folds):
+        rest = {name: stratum[name] for i, name in enumerate(order) if i % folds != fold}
+        kept = fractions[0] + fractions[1]
+        split = _share_out(rest, [fractions[0] / kept, fractions[1] / kept, 0.0], seed + 1 + fold)
+        split["test"] = order[fold::folds]
+        drawn.append(_with_cases(split, groups))
+    return drawn
+
+
+def _shuffled(stratum: Mapping[str, str], seed: int) -> list[str]:
+    """Patients, stratum after stratum, in an order drawn within each."""
+    draw = np.random.RandomState(seed % 2**32)  # its stream is frozen across numpy's versions
+    order: list[str] = []
+    for name in sorted(set(stratum.values())):
+        members = sorted(patient for patient in stratum if stratum[patient] == name)
+        order.extend(members[i] for i in draw.permutation(len(members)))
+    return order
+
+
+def _share_out(stratum: Mapping[str, str], fractions: Sequence[float], seed: int) -> dict[str, list[str]]:
+    """Give every patient to the split that lags most behind its share, of the stratum and then of all."""
+    split: dict[str, list[str]] = {name: [] for name in SPLITS}
+    share = {name: f for name, f in zip(SPLITS, fractions, strict=True) if f > 0}
+    if len(stratum) < len(share):
+        raise ValueError(
+            f"{', '.join(share)} need a patient each (found {len(stratum)}); "
+            "add cases or write splits by hand"
+        )
+    seen: dict[str, int] = {}
+    given: dict[tuple[str, str], int] = {}
+    for count, patient in enumerate(_shuffled(stratum, seed), start=1):
+        group = stratum[patient]
+        seen[group] = seen.get(group, 0) + 1
+
+        def lag(name: str, group: str = group, count: int = count) -> tuple[float, float]:
+            own = share[name] * seen[group] - given.get((group, name), 0)
+            return round(own + share[name] * count - len(split[name]), 9), share[name]
+
+        chosen = max(share, key=lag)
+        given[group, chosen] = given.get((group, chosen), 0) + 1
+        split[chosen].append(patient)
+    for name in share:
+        if not split[name]:
+            split[name].append(max(split.values(), key=len).pop())
+    return split
+
+
+def _with_cases(split: Mapping[str, list[str]], groups: Mapping[str, list[str]]) -> Splits:
+    return {name: sorted(case for p in split[name] for case in groups[p]) for name in SPLITS}
+
+
+def read_splits(path: str | Path, cases: Iterable[str], patient: PatientOf = patient_of) -> Splits:
+    """Read splits from JSON and check them against the data set.
+
+    Args:
+        path: file with lists of cases under ``train``, ``validation``, ``test``; an absent one is empty. A
+            case that no split takes stands under ``unused``: a forgotten one would be lost in silence.
+        cases: all cases of the data set.
+        patient: case to patient.
+
+    Returns:
+        train, validation and test, sorted; without ``unused``.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no JSON, unknown names of splits, case ids that are no text, unknown cases, a case listed
+            twice, a patient in two splits, cases in no split.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"splits file {path} does not exist; check `--splits`")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"splits {path} should be JSON (found {error}); correct the file") from None
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"splits {path} should map {', '.join(SPLITS)} to cases (found a list); add the names"
+        )
+    known, keys = sorted(set(cases)), (*SPLITS, UNUSED)
+    place: dict[str, tuple[str, str]] = {}
+    listed: set[str] = set()
+    for name, members in content.items():
+        if name not in keys:
+            raise ValueError(f"splits {path}: split {name} is not known; {nearest_name(name, keys)}")
+        if not isinstance(members, list) or not all(isinstance(case, str) for case in members):
+            raise ValueError(
+                f'splits {path}: {name} should list case ids as text, such as "017" '
+                f"(found {members!r}); quote them"
+            )
+        for case in members:
+            if case not in known:
+                raise ValueError(
+                    f"splits {path}: case {case} in {name} is not in the data set; "
+                    f"{nearest_name(case, known)}"
+                )
+            split, other = (name, case) if name == UNUSED else place.setdefault(patient(case), (name, case))
+            if name != split:
+                raise ValueError(
+                    f"splits {path}: patient {patient(case)} should be in one split (found in {split}, case "
+                    f"{other}, and in {name}, case {case}); remove it from one"
+                )
+            if case in listed:
+                raise ValueError(
+                    f"splits {path}: case {case} should be listed once (found twice); remove one"
+                )
+            listed.add(case)
+    missing = [case for case in known if case not in listed]
+    if missing:
+        raise ValueError(
+            f"splits {path}: case {missing[0]} is in no split, as {len(missing)} of {len(known)} are; "
+            f'add it, or list it under "{UNUSED}"'
+        )
+    return {name: sorted(content.get(name, [])) for name in SPLITS}
+
+
+def write_splits(path: str | Path, splits: Mapping[str, Sequence[str]]) -> Path:
+    """Write splits as JSON, whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(json.dumps({k: list(v) for k, v in splits.items()}, indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+    return path
+
+
+def check_tags_cover(split: str, tags_by_case: Mapping[str, np.ndarray]) -> None:
+    """Raise `ValueError` unless a split has a positive and a negative slice among its tags.
+
+    Args:
+        split: name of the split, for errors.
+        tags_by_case: case to its tags (1, 0, -1); leave out blank slices, which are not trained on.
+    """
+    tags = np.concatenate([np.asarray(t).ravel() for t in tags_by_case.values()] or [np.empty(0)])
+    for tag, word in ((1, "positive"), (0, "negative")):
+        if not (tags == tag).any():
+            some = ", ".join(list(tags_by_case)[:3]) + (" …" if len(tags_by_case) > 3 else "")
+            raise ValueError(
+                f"split {split} (cases {some or 'none'}) should have at least one {word} slice (found "
+                f"{int((tags == 1).sum())} positive, {int((tags == 0).sum())} negative, "
+                f"{int((tags == -1).sum())} untagged); tag more slices or move a case into it"
+            )
