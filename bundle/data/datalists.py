@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from bundle.data.cache import FORMAT
 from bundle.data.names import nearest_name
 from bundle.data.records import CaseRecord, ImageSource
+from bundle.data.scans import scan_stem
 
 PREPARE = "python -m scripts.prepare_data SOURCE --input_dir I --output_dir"
-EXTENSIONS = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".dcm")
 
 
 def is_prepared_dataset(folder: str | Path) -> bool:
@@ -214,16 +216,10 @@ def _case_of(image: Any) -> str:
     if isinstance(image, dict):
         image = [getattr(source, "path", source) for source in image.values()]
     paths = [Path(p) for p in (image if isinstance(image, (list, tuple)) else [image])]
-    stems = [_stem(path) for path in paths]
+    stems = [scan_stem(path) for path in paths]
     if len(stems) == 1:
         return stems[0]
-    alike = [len(set(letters)) == 1 for letters in zip(*stems, strict=False)]
-    common = stems[0][: alike.index(False) if False in alike else len(alike)].rstrip("_-. ")
-    return common if len(common) > 2 else paths[0].resolve().parent.name  # "t" of t1 and t2 is no case id
-
-
-def _stem(path: Path) -> str:
-    for extension in EXTENSIONS:
-        if path.name.lower().endswith(extension):
-            return path.name[: -len(extension)]
-    return path.name
+    words = [re.split(r"([_\-. ]+)", stem) for stem in stems]
+    alike = takewhile(lambda same: len(set(same)) == 1, zip(*words, strict=False))
+    common = "".join(same[0] for same in alike).rstrip("_-. ")
+    return common or paths[0].resolve().parent.name
