@@ -28,7 +28,7 @@ def tags_from_mask(mask: np.ndarray) -> np.ndarray:
     >>> tags_from_mask(np.array([[[0, 2, 0]]]))
     array([0, 1, 0], dtype=int8)
     """
-    return (np.asarray(mask) > 0).any(axis=(0, 1)).astype(np.int8)
+    return np.asarray((np.asarray(mask) > 0).any(axis=(0, 1)), dtype=np.int8)
 
 
 def read_label(
@@ -60,13 +60,13 @@ def read_label(
         raise FileNotFoundError(f"case {case}: label {path} does not exist; check the datalist")
     if path.suffix.lower() != ".json":
         mask, _ = read_mask(path, case, grid, [grid] if grid else [])
-        tags = tags_from_mask(mask)
-        if len(tags) != slices:
+        derived = tags_from_mask(mask)
+        if len(derived) != slices:
             raise ValueError(
                 f"case {case}: mask {path} should have {slices} slices along its third axis, as the scan "
-                f"(found {len(tags)}); give a mask on the scan's grid"
+                f"(found {len(derived)}); give a mask on the scan's grid"
             )
-        return tags
+        return derived
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:

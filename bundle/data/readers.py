@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import itk
 import nibabel as nib
 from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import SpatialImage
 
 from bundle.data.decathlon import download_decathlon, find_decathlon
 from bundle.data.folder_patterns import find_folder
@@ -145,7 +147,7 @@ def _channels(path: Path) -> int:
     """Number of channels by the header alone; without a readable one 1: the file fails when it is read."""
     try:
         if path.name.lower().endswith(NIFTI_SUFFIXES):
-            shape = nib.load(path).shape
+            shape = cast(SpatialImage, nib.load(path)).shape
             return shape[-1] if len(shape) > 3 else 1
         header = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
         header.SetFileName(str(path))

@@ -79,8 +79,7 @@ def read_scan(path: Path, case: str) -> Scan:
             f"case {case}: the header of {path.name} gives no valid voxel size and orientation "
             f"(affine {affine[:3].round(3).tolist()}); repair the header"
         )
-    shape = array.shape
-    return Scan(path, array, Grid((shape[0], shape[1], shape[2]), affine))
+    return Scan(path, array, Grid((array.shape[0], array.shape[1], array.shape[2]), affine))
 
 
 def read_scan_3d(path: Path, case: str, role: str) -> Scan:
