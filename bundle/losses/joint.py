@@ -22,6 +22,7 @@ class JointLoss(nn.Module):
 
     Attributes:
         weights: current weight of each term, which handlers set.
+        known: names of all terms, those switched off included.
         values: each term's last value before weighting, a detached scalar on the device: reading it waits.
 
     Raises:
@@ -38,6 +39,7 @@ class JointLoss(nn.Module):
             raise ValueError("loss_terms: expected at least one term, got none; keep `classification`")
         self.terms = nn.ModuleDict({name: term["loss"] for name, term in used.items()})
         self.weights = {name: float(term["weight"]) for name, term in used.items()}
+        self.known = tuple(terms)
         self.values: dict[str, torch.Tensor] = {}
 
     def set_weight(self, name: str, weight: float) -> None:

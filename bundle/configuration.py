@@ -1,0 +1,86 @@
+"""The merged config of the running workflow: refuse mistyped ids, and tell one run's settings from another's."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from monai.bundle import ConfigWorkflow
+
+CONFIG_DIR = Path(__file__).resolve().parent.parent / "configs"
+# Ids that may change between a run and its continuation without changing what each step computes.
+FREE_IDS = {"epochs", "device", "output_dir", "dataset_dir", "cache_dir", "workers", "resume", "bundle_root", "_meta_"}
+
+
+def as_list(value: Any) -> list[Any]:
+    """``a,b`` on a command line reaches us as a tuple and one value as itself; both become a list.
+
+    >>> as_list("flair"), as_list(("flair", "t1c")), as_list("flair,t1c"), as_list(7)
+    (['flair'], ['flair', 't1c'], ['flair', 't1c'], [7])
+    """
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return list(value) if isinstance(value, Iterable) else [value]
+
+
+def merged_config() -> dict[str, Any]:
+    """The raw config, all files and overrides merged, of the MONAI workflow that is evaluating this call.
+
+    MONAI hands no parser to the expressions of a config, so it is looked up on the call stack. Outside a
+    ``ConfigWorkflow`` (a plain ``ConfigParser`` in somebody's own program) nothing was merged: an empty dict.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, ConfigWorkflow):
+            return {k: v for k, v in owner.parser.get().items() if k != "_meta_"}
+        frame = frame.f_back
+    return {}
+
+
+def check_ids(config: Mapping[str, Any] | None = None) -> None:
+    """Refuse top-level ids that no shipped config defines and nothing refers to: they would be ignored.
+
+    Args:
+        config: merged config; the running workflow's by default.
+
+    Raises:
+        ValueError: naming each unknown id and the nearest known one.
+    """
+    config = merged_config() if config is None else config
+    known: set[str] = set()
+    for file in sorted(CONFIG_DIR.glob("*.yaml")):
+        known |= set(yaml.safe_load(file.read_text()))
+    known = {re.split("#|::", name)[0] for name in known}
+    text = json.dumps(config, default=str)
+    for name in config:
+        if name in known or name.startswith("_") or re.search(rf"@{re.escape(name)}\b", text):
+            continue
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+        raise ValueError(
+            f"config id {name!r} is unknown and nothing refers to it; did you mean {near[0]!r}? "
+            f"(known ids are the top-level names in {CONFIG_DIR.name}/*.yaml)"
+        )
+
+
+def differing_ids(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Top-level ids in which two merged configs differ, other than those a continued run may change."""
+    if not before or not after:
+        return []
+    names = (set(before) | set(after)) - FREE_IDS
+    return sorted(n for n in names if _plain(before.get(n)) != _plain(after.get(n)))
+
+
+def settings_of_run() -> dict[str, Any]:
+    """The merged config as plain JSON values, for a checkpoint."""
+    return _plain(merged_config())
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=str))

@@ -1,0 +1,141 @@
+"""What a killed run needs to go on: last and best checkpoint, written whole or not at all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+import torch
+from ignite.engine import Engine, Events
+from ignite.handlers import Checkpoint, DiskSaver
+
+from bundle.configuration import differing_ids
+
+
+class RandomState:
+    """Random states as tensors, for a checkpoint (``torch.load(weights_only=True)`` refuses numpy's).
+
+    Args:
+        source: object that draws from a random state of its own and gives it by ``state_dict`` (the training
+            inferer); torch's generators are always included.
+    """
+
+    def __init__(self, source: Any) -> None:
+        self.source = source
+
+    def state_dict(self) -> dict[str, Any]:
+        """State of the source, of torch's CPU generator and of each CUDA device's."""
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        return {"source": self.source.state_dict(), "cpu": torch.get_rng_state(), "cuda": cuda}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state that :meth:`state_dict` gave; CUDA states only on as many devices."""
+        self.source.load_state_dict(state["source"])
+        torch.set_rng_state(state["cpu"].cpu())
+        if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+
+
+class RunState:
+    """Saves a run after each epoch and resumes it where it stopped.
+
+    ``checkpoints/last.pt`` holds all of ``objects``, the trainer, random states and the settings;
+    ``models/model.pt`` is the flat state dict of the network at the lowest ``metric`` so far. Both are written
+    to a temporary file and renamed. An undisturbed run and a resumed one give the same weights, bit for bit, on CPU.
+
+    Args:
+        output_dir: of the run.
+        network: whose weights are kept.
+        inferer: the training inferer, whose random state is kept, one for each rank.
+        objects: name to object with ``state_dict``: optimizer, scheduler …
+        settings: merged config of this run; resuming under other settings is refused. Empty: not compared.
+        evaluator: computes ``metric``; without one, the last weights are the best.
+        metric: name in the evaluator's metrics; lower is better. It is computed from held-out tags alone.
+        resume: go on from ``checkpoints/last.pt`` if there is one.
+
+    Raises:
+        ValueError: if a checkpoint was made under other settings, or ``metric`` is not a finite number.
+    """
+
+    def __init__(
+        self,
+        output_dir: str,
+        network: torch.nn.Module,
+        inferer: Any,
+        objects: Mapping[str, Any],
+        settings: Mapping[str, Any] | None = None,
+        evaluator: Engine | None = None,
+        metric: str = "tag_cross_entropy",
+        resume: bool = True,
+    ) -> None:
+        self.last, self.best = Path(output_dir, "checkpoints", "last.pt"), Path(output_dir, "models", "model.pt")
+        self.network = getattr(network, "module", network)  # not DDP's wrapper
+        self.settings = dict(settings or {})
+        self.evaluator, self.metric, self.resume = evaluator, metric, resume
+        self.best_value, self.best_epoch = math.inf, 0
+        self.objects: dict[str, Any] = {"network": self.network, **objects, "best": self}
+        self.random = RandomState(inferer)
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to the trainer, after the handler that validates."""
+        self.objects["trainer"] = engine
+        engine.add_event_handler(Events.STARTED, self._resume)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Best value and its epoch."""
+        return {"value": self.best_value, "epoch": self.best_epoch}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over best value and its epoch."""
+        self.best_value, self.best_epoch = float(state["value"]), int(state["epoch"])
+
+    def _resume(self, engine: Engine) -> None:
+        if not self.resume or not self.last.is_file():
+            return
+        checkpoint = torch.load(self.last, map_location=engine.state.device, weights_only=True)
+        changed = differing_ids(checkpoint.pop("settings"), self.settings)
+        if changed:
+            raise ValueError(
+                f"{self.last} is of a run with other settings ({', '.join(changed)} differ); give another "
+                f"--output_dir, or --resume false to start over in this one"
+            )
+        max_epochs = engine.state.max_epochs
+        random_by_rank = checkpoint.pop("random_by_rank")
+        self.random.load_state_dict(random_by_rank[idist.get_rank() % len(random_by_rank)])
+        Checkpoint.load_objects(to_load=self.objects, checkpoint=checkpoint)
+        engine.state.max_epochs = max_epochs
+        engine.logger.info(f"resumed from {self.last}, epoch {engine.state.epoch}")
+
+    def _save(self, engine: Engine) -> None:
+        random_by_rank = [self.random.state_dict()]
+        if idist.get_world_size() > 1:  # collective, so before the other ranks return
+            random_by_rank *= idist.get_world_size()
+            torch.distributed.all_gather_object(random_by_rank, self.random.state_dict())
+        value = -float(engine.state.epoch) if self.evaluator is None else self._value()
+        improved = value < self.best_value
+        if improved:
+            self.best_value, self.best_epoch = value, engine.state.epoch
+        if idist.get_rank() > 0:
+            return
+        if improved:
+            _write(self.network.state_dict(), self.best)
+        states = {name: item.state_dict() for name, item in self.objects.items()}
+        _write({**states, "random_by_rank": random_by_rank, "settings": self.settings}, self.last)
+
+    def _value(self) -> float:
+        assert self.evaluator is not None
+        value = float(self.evaluator.state.metrics[self.metric])
+        if not math.isfinite(value):
+            raise ValueError(
+                f"validation: expected a finite {self.metric}, got {value}; the weights have diverged or the "
+                f"validation split holds no tagged slice; lower --learning_rate or check the tags"
+            )
+        return value
+
+
+def _write(state: Mapping[str, Any], path: Path) -> None:
+    DiskSaver(str(path.parent), require_empty=False, atomic=True)(state, path.name)
