@@ -50,17 +50,23 @@ def read_case(
         record: where the files lie.
         modalities: which ones, in which order; by default those of the record.
         reference: modality whose grid the case is brought onto: images by linear interpolation, mask and
-            foreground by nearest neighbour. It need not be among ``modalities``. Without it every file must
+            foreground by nearest neighbour. It must be in the record, but
+            need not be among ``modalities``. Without it every file must
             lie on the grid of the first modality.
         affines_from_reference: a file that has the reference's shape but another position in its header takes
             the reference's header. For data sets whose voxels coincide though their headers do not.
 
     Raises:
         FileNotFoundError: a modality or the foreground is missing.
-        ValueError: damaged file, wrong number of channels, NaN or infinite voxels, constant image, fractional
+        ValueError: unknown reference, damaged file, wrong number of channels, NaN or infinite voxels, constant image, fractional
             mask, or grids that disagree.
     """
     names = list(modalities or record.images)
+    if reference is not None and reference not in record.images:
+        raise ValueError(
+            f"case {record.case}: reference {reference} should be a modality of the case (it has "
+            f"{', '.join(record.images)}); name another `--reference`, or add {reference} to `modalities`"
+        )
     check_modalities_present(record, [*names, *([reference] if reference else [])])
     scans: dict[Path, Scan] = {}  # a 4D file is decoded once
     grid = _volume(record, reference or names[0], scans)[1]

@@ -68,7 +68,7 @@ def test_a_modality_that_the_record_does_not_know_is_named(tmp_path):
 
 
 def test_a_reference_that_the_case_does_not_have_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="case 017: modality t2 is missing"):
+    with pytest.raises(ValueError, match=r"case 017: reference t2 should be .* \(it has t1\); name another"):
         read_case(_record(tmp_path), ["t1"], reference="t2")
 
 
