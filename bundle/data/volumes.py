@@ -50,16 +50,15 @@ def read_case(
         record: where the files lie.
         modalities: which ones, in which order; by default those of the record.
         reference: modality whose grid the case is brought onto: images by linear interpolation, mask and
-            foreground by nearest neighbour. It must be in the record, but
-            need not be among ``modalities``. Without it every file must
-            lie on the grid of the first modality.
+            foreground by nearest neighbour. It must be in the record, but need not be among ``modalities``.
+            Without it every file must lie on the grid of the first modality.
         affines_from_reference: a file that has the reference's shape but another position in its header takes
             the reference's header. For data sets whose voxels coincide though their headers do not.
 
     Raises:
         FileNotFoundError: a modality or the foreground is missing.
-        ValueError: unknown reference, damaged file, wrong number of channels, NaN or infinite voxels, constant image, fractional
-            mask, or grids that disagree.
+        ValueError: unknown reference, damaged file, wrong number of channels, NaN or infinite voxels, a
+            constant image, fractional mask, or grids that disagree.
     """
     names = list(modalities or record.images)
     if reference is not None and reference not in record.images:
