@@ -34,6 +34,7 @@ def run(command: Callable[..., int | None]) -> None:
                 raise ValueError(
                     f"{values[len(by_position)]!r} has no flag in front; known flags: {_flags(by_name)}"
                 )
+            flags = {_long(flag, by_name): value for flag, value in flags.items()}
             for flag in flags:
                 if flag not in [p.name for p in parameters]:
                     raise ValueError(
@@ -86,6 +87,12 @@ def _number(name: str, value: Any, kind: type[int] | type[float]) -> Any:
     except (TypeError, ValueError):
         wanted = "a whole number" if kind is int else "a number"
         raise ValueError(f"--{name} is {value!r}, expected {wanted}; correct it") from None
+
+
+def _long(flag: str, parameters: list[Parameter]) -> str:
+    """The flag that one letter stands for, as fire's help shows it, if only one begins with it."""
+    meant = [p.name for p in parameters if p.name[0] == flag]
+    return meant[0] if len(meant) == 1 else flag
 
 
 def _flags(parameters: list[Parameter]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+import time
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import closing
@@ -16,6 +17,7 @@ from tqdm import tqdm
 from bundle.data.case_job import CaseJob, DiskFullError
 
 GIGABYTE = 1e9
+POOL_WORTH_SECONDS = 15.0  # starting processes costs about as much, as each imports torch and MONAI
 
 
 def run_jobs(
@@ -25,7 +27,7 @@ def run_jobs(
 
     Args:
         jobs: one a case.
-        workers: processes; ``None`` for one a core.
+        workers: processes; ``None`` for one a core, or none at all where few cases remain.
         on_error: ``stop`` raises the first error, ``skip`` collects those of bad cases.
         progress: show a bar.
 
@@ -70,7 +72,12 @@ def _outcomes(
     """Each job with whether its scans were read and what went wrong, as they come."""
     for job, error in _in_turn(current):
         yield job, False, error
-    with closing(_in_parallel(reading, workers)) as outcomes:
+    begun = time.monotonic()
+    for job, error in _in_turn(reading[:1]):  # alone, to learn its size and duration
+        yield job, True, error
+    remaining = reading[1:]
+    alone = workers is None and (time.monotonic() - begun) * len(remaining) < POOL_WORTH_SECONDS
+    with closing(_in_turn(remaining) if alone else _in_parallel(remaining, workers)) as outcomes:
         for job, error in outcomes:
             yield job, True, error
 
