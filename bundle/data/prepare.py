@@ -98,19 +98,28 @@ class Preparation:
         if self.left_out:
             lines += ["", f"{len(self.left_out)} cases were left out:"]
             lines += [f"  {case}: {reason}" for case, reason in self.left_out.items()]
+        action = "--config_file configs/inference.yaml"  # without tags to train on, predict
+        if any((self._tags(splits["train"]) >= 0).any() for splits in self.splits):
+            action = "training --config_file configs/train.yaml"
         lines += [
             "",
-            "Next: python -m monai.bundle run training --config_file configs/train.yaml "
-            f"--dataset_dir {self.output_dir} --output_dir R",
+            f"Next: python -m monai.bundle run {action} --dataset_dir {self.output_dir} --output_dir R",
         ]
         return "\n".join(lines)
 
     def _counts(self, cases: Sequence[str]) -> str:
-        prepared = [PreparedCase.open(self.output_dir / "cases" / case) for case in cases]
-        blank = np.concatenate([np.zeros(0, bool), *[case.blank for case in prepared]])
-        tags = np.concatenate([np.zeros(0, np.int8), *[case.tags for case in prepared]])[~blank]
+        blank = sum(int(self._case(case).blank.sum()) for case in cases)
+        tags = self._tags(cases)
         counts = [int((tags == tag).sum()) for tag in (1, 0, -1)]
-        return "".join(f"{count:>10}" for count in counts) + f"{int(blank.sum()):>8}"
+        return "".join(f"{count:>10}" for count in counts) + f"{blank:>8}"
+
+    def _tags(self, cases: Sequence[str]) -> np.ndarray:
+        """Tags of all slices that are not blank."""
+        kept = [case.tags[~case.blank] for case in map(self._case, cases)]
+        return np.concatenate([np.zeros(0, np.int8), *kept])
+
+    def _case(self, case: str) -> PreparedCase:
+        return PreparedCase.open(self.output_dir / "cases" / case)
 
 
 def prepare_cohort(

@@ -71,6 +71,7 @@ def test_neither_tags_nor_masks_are_needed_to_predict(cohort, tmp_path):
         mask.unlink()
     made = prepare(cohort, tmp_path / "out")
     assert made.cases == ["001", "002", "003", "004"]
+    assert "configs/inference.yaml" in made.summary()
     assert tags_of(tmp_path / "out", "001") == [-1] * 6
     assert not (tmp_path / "out" / "masks").exists()
 
