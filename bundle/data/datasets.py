@@ -18,7 +18,7 @@ from bundle.data.labels import read_label
 from bundle.data.names import name_list
 from bundle.data.recipe import image_recipe
 from bundle.data.records import CaseRecord
-from bundle.data.slices import to_slices
+from bundle.data.slices import SliceArrays, to_slices
 from bundle.data.volumes import read_case
 
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
@@ -59,7 +59,7 @@ class SliceDataset(Dataset):
     ) -> None:
         self.modalities = name_list(modalities)
         self.transform = transform
-        options = {"reference": reference, "affines_from_reference": affines_from_reference}
+        options: dict[str, Any] = {"reference": reference, "affines_from_reference": affines_from_reference}
         self.cases: list[PreparedCase] = []
         tags: list[np.ndarray] = []
         for entry in data:
@@ -173,13 +173,17 @@ class CaseDataset(Dataset):
         self.modalities = name_list(modalities)
         self.spatial_size = spatial_size
         self.transform = transform
-        self.options = {"reference": reference, "affines_from_reference": affines_from_reference}
+        self.options: dict[str, Any] = {
+            "reference": reference,
+            "affines_from_reference": affines_from_reference,
+        }
 
     def __len__(self) -> int:
         return len(self.data)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         entry = self.data[index]
+        arrays: PreparedCase | SliceArrays
         if is_prepared_case(entry["image"]):
             case = PreparedCase.open(entry["image"])
             _check_size(case, self.spatial_size)

@@ -36,7 +36,7 @@ class SliceArrays:
     @property
     def blank(self) -> np.ndarray:
         """bool (S,): slices without foreground."""
-        return ~self.foreground.any(axis=(1, 2))
+        return np.asarray(~self.foreground.any(axis=(1, 2)))
 
 
 def foreground_statistics(image: np.ndarray, foreground: np.ndarray) -> np.ndarray:
