@@ -133,10 +133,8 @@ def _write_subject(subject: _Subject, grid: Grid, output_dir: Path) -> None:
 def _write(array: np.ndarray, grid: Grid, path: Path) -> None:
     """Stores the volume with axes towards L, P, S, as BraTS does; a file appears whole or not at all."""
     affine = np.diag([-grid.spacing_mm, -grid.spacing_mm, grid.spacing_mm, 1.0])
-    affine[:2, 3] = [o + grid.spacing_mm * (n - 1) for o, n in zip(grid.origin_mm, grid.shape, strict=False)][
-        :2
-    ]
-    affine[2, 3] = grid.origin_mm[2]
+    last = [grid.spacing_mm * (n - 1) for n in grid.shape]
+    affine[:3, 3] = np.add(grid.origin_mm, [last[0], last[1], 0.0])
     image = nib.Nifti1Image(np.ascontiguousarray(array[::-1, ::-1]), affine)
     image.header.set_xyzt_units("mm")
     partial = path.with_name("partial_" + path.name)

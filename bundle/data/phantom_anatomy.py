@@ -19,6 +19,7 @@ SCALE_SD = 0.04  # of the logarithm of each axis' size; adult brains differ by a
 SHIFT_MM = 3.0
 DISPLACEMENT_MM = 2.5  # standard deviation of the smooth displacement, per axis
 DISPLACEMENT_SCALE_MM = 32.0  # distance of its control points
+SURFACE_MM = 3  # fluid that skull stripping takes off
 CORTEX_SHARPNESS = 1.6  # exponent that undoes some of the blur of averaging 152 brains
 VENTRICLE_BOX_MM = (
     (-42.0, 42.0),
@@ -102,6 +103,8 @@ def load_template() -> Template:
         inside &= (axis > low) & (axis < high)
     fluid = inside & (gm + wm < 0.5) & (ndimage.distance_transform_edt(brain) > 22)
     distance = ndimage.distance_transform_edt(~fluid).astype(np.float32)
+    # Skull stripping, as in BraTS, takes the outermost fluid with it.
+    brain = ndimage.binary_erosion(brain, ball, iterations=SURFACE_MM)
     return Template(gm, wm, brain.astype(np.float32), np.minimum(distance, 30), origin)
 
 

@@ -11,7 +11,7 @@ from bundle.data.phantom_anatomy import Anatomy, Grid, load_template, smooth_noi
 
 CORE, OEDEMA, ENHANCING = 1, 2, 4  # BraTS labels
 VOLUME_ML = (20.0, 180.0)  # whole tumour; BraTS 2019 has a median near 90 mL
-VOLUME_MEDIAN_ML, VOLUME_LOG_SD = 85.0, 0.5
+VOLUME_MEDIAN_ML, VOLUME_LOG_SD = 95.0, 0.5
 CORE_SHARE = {"HGG": (0.25, 0.55), "LGG": (0.0, 0.15)}  # of the whole tumour
 RIM_MM = (3.0, 6.0)  # thickness of the enhancing rim
 LOWEST_CENTRE_MM, DEEPEST_CENTRE_MM = -8.0, 14.0  # above the cerebellum; that far below the surface
@@ -66,7 +66,7 @@ def plan_lesion(grade: str, rng: np.random.Generator) -> LesionPlan:
     if abs(centre[0]) < 16:  # gliomas grow in a hemisphere, seldom astride the midline
         centre[0] = np.sign(centre[0] + 0.5) * 16
     volume = np.clip(VOLUME_MEDIAN_ML * np.exp(rng.normal(0, VOLUME_LOG_SD)), *VOLUME_ML)
-    axes = np.exp(rng.normal(0, 0.15, 3))
+    axes = np.exp(rng.normal(0, 0.15, 3) + np.array([0, 0, 0.15]))  # taller than wide, as masks are
     return LesionPlan(grade, centre + rng.uniform(-2, 2, 3), float(volume), axes / np.prod(axes) ** (1 / 3))
 
 
@@ -78,15 +78,15 @@ def draw_lesion(plan: LesionPlan, anatomy: Anatomy, rng: np.random.Generator) ->
     """
     grid = anatomy.grid
     reach = plan.radius_mm - _distance(grid, plan.centre_mm, plan.axes)
-    extent = reach + 0.18 * plan.radius_mm * smooth_noise(grid, 22, rng) + 1.6 * smooth_noise(grid, 9, rng)
+    extent = reach + 0.22 * plan.radius_mm * smooth_noise(grid, 22, rng) + 1.6 * smooth_noise(grid, 9, rng)
     extent += 7.0 * (ndimage.gaussian_filter(anatomy.wm, 2 / grid.spacing_mm) - 0.5)
-    across = np.sign(plan.centre_mm[0]) * grid.axes_mm()[0] < -2
-    extent -= 9.0 * across
+    across = -np.sign(plan.centre_mm[0]) * grid.axes_mm()[0]
+    extent -= 9.0 * np.clip((across + 4) / 8, 0, 1)
     tissue = ndimage.gaussian_filter(anatomy.gm + anatomy.wm, 1.5 / grid.spacing_mm)
     extent = np.where(anatomy.brain & (tissue > 0.55), extent, -60.0).astype(np.float32)
     extent -= _level_for(extent, plan.volume_ml / grid.voxel_ml)
     whole = _largest(extent > 0)
-    extent = np.where(whole, np.maximum(extent, 0.01), np.minimum(extent, -0.01))
+    extent = np.where(whole, np.maximum(extent, 0.01), np.where(extent > 0, -60.0, extent))
 
     share = rng.uniform(*CORE_SHARE[plan.grade])
     inner = reach + 0.15 * plan.radius_mm * smooth_noise(grid, 14, rng) + 1.2 * smooth_noise(grid, 7, rng)
