@@ -137,6 +137,6 @@ def _write(array: np.ndarray, grid: Grid, path: Path) -> None:
     affine[:3, 3] = np.add(grid.origin_mm, [last[0], last[1], 0.0])
     image = nib.Nifti1Image(np.ascontiguousarray(array[::-1, ::-1]), affine)
     image.header.set_xyzt_units("mm")
-    partial = path.with_name("partial_" + path.name)
+    partial = path.with_name("." + path.name)  # a name that no reader takes for a scan
     nib.save(image, partial)
     os.replace(partial, path)

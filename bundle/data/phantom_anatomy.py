@@ -38,9 +38,9 @@ class Grid:
         origin_mm: world position of voxel (0, 0, 0).
     """
 
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     spacing_mm: float
-    origin_mm: tuple[float, float, float]
+    origin_mm: tuple[float, ...]
 
     @property
     def voxel_ml(self) -> float:
@@ -62,7 +62,7 @@ class Template:
     wm: np.ndarray
     brain: np.ndarray
     ventricle_mm: np.ndarray
-    origin_mm: tuple[float, float, float]
+    origin_mm: tuple[float, ...]
 
 
 @dataclass(frozen=True)

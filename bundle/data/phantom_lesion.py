@@ -96,7 +96,8 @@ def draw_lesion(plan: LesionPlan, anatomy: Anatomy, rng: np.random.Generator) ->
     rim = np.zeros_like(inside)
     if plan.grade == "HGG" and inside.any():
         thickness = rng.uniform(*RIM_MM) * np.clip(1 + 0.35 * smooth_noise(grid, 12, rng), 0.4, 2.5)
-        rim = inside & (ndimage.distance_transform_edt(inside) * grid.spacing_mm <= thickness)
+        border = ndimage.distance_transform_edt(inside) * grid.spacing_mm
+        rim = inside & (border <= np.maximum(thickness, grid.spacing_mm))  # closed on every grid
 
     labels = np.where(whole, OEDEMA, 0).astype(np.uint8)
     labels[inside] = CORE
