@@ -6,27 +6,33 @@ import difflib
 import inspect
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from monai.bundle import ConfigWorkflow
 
-CONFIG_DIR = Path(__file__).resolve().parent.parent / "configs"
+BUNDLE_ROOT = Path(__file__).resolve().parent.parent  # right from any working directory
+CONFIG_DIR = BUNDLE_ROOT / "configs"
 # Ids that may change between a run and its continuation without changing what each step computes.
 FREE_IDS = {"epochs", "device", "output_dir", "dataset_dir", "cache_dir", "workers", "resume", "bundle_root", "_meta_"}
 
-
-def as_list(value: Any) -> list[Any]:
-    """``a,b`` on a command line reaches us as a tuple and one value as itself; both become a list.
-
-    >>> as_list("flair"), as_list(("flair", "t1c")), as_list("flair,t1c"), as_list(7)
-    (['flair'], ['flair', 't1c'], ['flair', 't1c'], [7])
-    """
-    if isinstance(value, str):
-        return [part.strip() for part in value.split(",") if part.strip()]
-    return list(value) if isinstance(value, Iterable) else [value]
+# Ids that decide what a network's output means; training and inference must agree on them.
+MODEL_IDS = (
+    "modalities",
+    "spatial_size",
+    "preprocessing",
+    "slice_normalization",
+    "head_channels",
+    "width",
+    "levels",
+    "branch",
+    "network_def",
+    "readout",
+    "pooling",
+    "cam_reader",
+)
 
 
 def merged_config() -> dict[str, Any]:
@@ -83,4 +89,5 @@ def settings_of_run() -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    """JSON values; ``a,b`` from a command line compares equal to the list in a file."""
     return json.loads(json.dumps(value, default=str))

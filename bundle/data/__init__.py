@@ -1,13 +1,15 @@
 """From files to slices with tags: records, readers, checks, the slice cache and the data sets on top."""
 
 from bundle.data.cache import PreparedCase, write_case
-from bundle.data.datalists import datalist, find_datalist, raw_record, read_datalist, truth_path
+from bundle.data.collate import collate_cases, geometry_of
+from bundle.data.datalists import datalist, find_datalist, find_entries, raw_record, read_datalist, truth_path
 from bundle.data.datasets import CaseDataset, SliceDataset
 from bundle.data.foreground import background_value, find_foreground
 from bundle.data.geometry import SliceGeometry
 from bundle.data.labels import read_label, tags_from_mask
 from bundle.data.masks import read_mask
 from bundle.data.names import name_list, nearest_name
+from bundle.data.normalisation import NormalizeByForegroundd, SliceNormalization
 from bundle.data.phantom import make_phantom
 from bundle.data.prepare import Preparation, PrepareOptions, prepare_cohort
 from bundle.data.readers import download_decathlon, find_brats, find_cases, find_decathlon, find_folder
@@ -16,6 +18,7 @@ from bundle.data.slices import SliceArrays, foreground_statistics, to_slices
 from bundle.data.sources import prepare_source
 from bundle.data.splits import make_splits, read_splits, write_splits
 from bundle.data.tags import TagTable, read_tags
+from bundle.data.truth import LoadTruthd
 from bundle.data.volumes import CaseVolumes, read_case
 
 __all__ = [
@@ -23,23 +26,29 @@ __all__ = [
     "CaseRecord",
     "CaseVolumes",
     "ImageSource",
+    "LoadTruthd",
+    "NormalizeByForegroundd",
     "Preparation",
     "PrepareOptions",
     "PreparedCase",
     "SliceArrays",
     "SliceDataset",
     "SliceGeometry",
+    "SliceNormalization",
     "TagTable",
     "background_value",
+    "collate_cases",
     "datalist",
     "download_decathlon",
     "find_brats",
     "find_cases",
     "find_datalist",
+    "find_entries",
     "find_decathlon",
     "find_folder",
     "find_foreground",
     "foreground_statistics",
+    "geometry_of",
     "make_phantom",
     "make_splits",
     "name_list",

@@ -14,6 +14,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from bundle.data.cache import FORMAT
 from bundle.data.names import nearest_name
 from bundle.data.records import CaseRecord, ImageSource
@@ -102,6 +104,31 @@ def find_datalist(
     from bundle.data.readers import find_cases  # raw scans only: a training on prepared cases needs no reader
 
     return [_entry(record) for record in find_cases(dataset_dir, modalities, patterns)]
+
+
+def find_entries(
+    dataset_dir: str | Path,
+    modalities: Sequence[str],
+    split: str = "test",
+    splits: str = "splits.json",
+    patterns: dict[str, str] | str | None = None,
+    datalist: str | Path | None = None,
+) -> list[dict[str, Any]]:
+    """What inference and evaluation run on: the entries of `datalist` if it is given, else `find_datalist`'s.
+
+    Args:
+        dataset_dir: see `find_datalist`.
+        modalities: see `find_datalist`.
+        split: see `find_datalist`.
+        splits: see `find_datalist`.
+        patterns: see `find_datalist`; a string is read as YAML, as a command line gives it.
+        datalist: JSON file, see `read_datalist`.
+    """
+    if datalist is not None:
+        return read_datalist(datalist)
+    if isinstance(patterns, str):
+        patterns = yaml.safe_load(patterns)
+    return find_datalist(dataset_dir, modalities, split, patterns, splits)
 
 
 def read_datalist(path: str | Path) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import Dataset
 
 from bundle.data.cache import PreparedCase, write_case
-from bundle.data.datalists import is_prepared_case, raw_record
+from bundle.data.datalists import is_prepared_case, raw_record, truth_path
 from bundle.data.grids import Grid
 from bundle.data.labels import read_label
 from bundle.data.names import name_list
@@ -148,7 +148,8 @@ class CaseDataset(Dataset):
     """Whole cases for inference, prepared or raw; raw ones are prepared in memory and nothing is written.
 
     An item is ``{"image": float32 (K, H, W, S), "foreground": float32 (1, H, W, S), "statistics": float32
-    (K, 4), "geometry": SliceGeometry, "case": str, "blank": bool (S,)}``, after `transform`. In memory the
+    (K, 4), "geometry": SliceGeometry, "case": str, "truth": path of the mask or ``""``,
+    "blank": bool (S,)}``, after `transform`. In memory the
     slices lie one after another.
 
     Args:
@@ -200,6 +201,7 @@ class CaseDataset(Dataset):
             "statistics": torch.from_numpy(arrays.statistics[channels]),
             "geometry": arrays.geometry,
             "case": name,
+            "truth": str(truth_path(entry) or ""),
             "blank": torch.from_numpy(arrays.blank),
         }
         return item if self.transform is None else self.transform(item)

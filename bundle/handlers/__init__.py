@@ -1,6 +1,20 @@
-"""Ramp-up and logging of loss terms, run state, evaluation."""
+"""Ramp-up and logging of loss terms, run state, tag metrics, evaluation."""
 
+from bundle.handlers.evaluation import EvaluationReport
 from bundle.handlers.loss_term import LossTermHandler, ramp_up
+from bundle.handlers.prediction_sheet import PredictionSheet
 from bundle.handlers.run_state import RandomState, RunState
+from bundle.handlers.tag_metrics import TagAccuracy, TagCrossEntropy
+from bundle.handlers.weights import LoadWeights
 
-__all__ = ["LossTermHandler", "RandomState", "RunState", "ramp_up"]
+__all__ = [
+    "EvaluationReport",
+    "LoadWeights",
+    "LossTermHandler",
+    "PredictionSheet",
+    "RandomState",
+    "RunState",
+    "TagAccuracy",
+    "TagCrossEntropy",
+    "ramp_up",
+]

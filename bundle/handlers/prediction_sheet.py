@@ -16,7 +16,7 @@ from bundle.metrics.contact_sheet import SheetBlock, draw_contact_sheet, pick_la
 
 
 class PredictionSheet:
-    """Draw ``contact_sheet.png`` of an inference without masks: the three cases with the largest fused mask.
+    """Draw ``predictions.png`` of an inference without masks: the three cases with the largest fused mask.
 
     Takes the same items as `EvaluationReport` and keeps three slices at a time. Under several processes
     each one that is not the first stays silent, and the first shows the cases it saw.
@@ -66,6 +66,6 @@ class PredictionSheet:
             SheetBlock(f"{title}  ·  {self._volumes_ml[case]:.1f} ml", self._panels[case])
             for title, case in pick_largest(self._volumes_ml).items()
         ]
-        path = self.output_dir / "contact_sheet.png"
+        path = self.output_dir / "predictions.png"
         draw_contact_sheet(path, blocks, self.threshold)
         print(path, flush=True)

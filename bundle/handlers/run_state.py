@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,7 +44,8 @@ class RunState:
     """Saves a run after each epoch and resumes it where it stopped.
 
     ``checkpoints/last.pt`` holds all of ``objects``, the trainer, random states and the settings;
-    ``models/model.pt`` is the flat state dict of the network at the lowest ``metric`` so far. Both are written
+    ``models/model.pt`` is the flat state dict of the network at the lowest ``metric`` so far, with the settings in
+    ``models/model.json`` beside it. Both checkpoints are written
     to a temporary file and renamed. An undisturbed run and a resumed one give the same weights, bit for bit, on CPU.
 
     Args:
@@ -84,6 +86,7 @@ class RunState:
         self.objects["trainer"] = engine
         engine.add_event_handler(Events.STARTED, self._resume)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
+        engine.add_event_handler(Events.COMPLETED, self._tell)
 
     def state_dict(self) -> dict[str, Any]:
         """Best value and its epoch."""
@@ -123,8 +126,14 @@ class RunState:
             return
         if improved:
             _write(self.network.state_dict(), self.best)
+            self.best.with_suffix(".json").write_text(json.dumps(self.settings, indent=1) + "\n", encoding="utf-8")
         states = {name: item.state_dict() for name, item in self.objects.items()}
         _write({**states, "random_by_rank": random_by_rank, "settings": self.settings}, self.last)
+
+    def _tell(self, engine: Engine) -> None:
+        if idist.get_rank() == 0:
+            measured = "" if self.evaluator is None else f", {self.metric} {self.best_value:.4f}"
+            print(f"weights of epoch {self.best_epoch}{measured}: {self.best}", flush=True)
 
     def _value(self) -> float:
         assert self.evaluator is not None

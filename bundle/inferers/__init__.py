@@ -1,0 +1,27 @@
+"""The two-view training pass, and what turns a trained network into masks."""
+
+from bundle.inferers.cam import CamInferer
+from bundle.inferers.grad_cam import GradCamInferer, GradCamPlusPlusInferer
+from bundle.inferers.postprocessing import FuseMapsd, RestoreToScand, SavePredictionsd
+from bundle.inferers.precision import resolve_precision
+from bundle.inferers.reading import CamReader
+from bundle.inferers.tags import TagInferer
+from bundle.inferers.two_view import TwoViewInferer
+from bundle.inferers.volume import VolumeInferer
+
+INFERERS = {"cam": CamInferer, "grad_cam": GradCamInferer, "grad_cam_plus_plus": GradCamPlusPlusInferer}
+
+__all__ = [
+    "INFERERS",
+    "CamInferer",
+    "CamReader",
+    "FuseMapsd",
+    "GradCamInferer",
+    "GradCamPlusPlusInferer",
+    "RestoreToScand",
+    "SavePredictionsd",
+    "TagInferer",
+    "TwoViewInferer",
+    "VolumeInferer",
+    "resolve_precision",
+]

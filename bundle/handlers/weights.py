@@ -1,0 +1,63 @@
+"""Weights for inference, with a check that they were trained under the settings at hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+
+from bundle.configuration import MODEL_IDS, differing_ids
+
+
+class LoadWeights:
+    """Loads a flat state dict, ``models/model.pt``, or the network in a ``checkpoints/last.pt``.
+
+    Args:
+        checkpoint: file to load.
+        network: whose weights are set.
+        settings: merged config of this run. What training wrote beside the weights (``model.json``) must agree
+            with it in all that the network's output means: modalities, their order, size, pooling …
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the settings disagree, or the weights do not fit the network.
+    """
+
+    def __init__(self, checkpoint: str, network: torch.nn.Module, settings: Mapping[str, Any] | None = None) -> None:
+        self.checkpoint, self.network, self.settings = Path(checkpoint), network, dict(settings or {})
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        if not self.checkpoint.is_file():
+            raise FileNotFoundError(
+                f"checkpoint {self.checkpoint} does not exist; train first with this --output_dir, or give --checkpoint"
+            )
+        self._check_settings()
+        state = torch.load(self.checkpoint, map_location=engine.state.device, weights_only=True)
+        try:
+            self.network.load_state_dict(state.get("network", state))
+        except RuntimeError as error:
+            raise ValueError(
+                f"checkpoint {self.checkpoint} does not fit the network ({str(error).splitlines()[1].strip()}); "
+                f"give the overlays and the --modalities, --width and --levels that it was trained with"
+            ) from error
+
+    def _check_settings(self) -> None:
+        beside = self.checkpoint.with_suffix(".json")
+        if not beside.is_file():
+            return
+        trained = json.loads(beside.read_text(encoding="utf-8"))
+        shared = [name for name in MODEL_IDS if name in trained and name in self.settings]
+        changed = differing_ids({n: trained[n] for n in shared}, {n: self.settings[n] for n in shared})
+        if changed:
+            found = "; ".join(f"{n} was {trained[n]}, is {self.settings[n]}" for n in changed)
+            raise ValueError(
+                f"checkpoint {self.checkpoint} was trained with other settings ({found}); give the same overlays "
+                f"and options as in training"
+            )

@@ -1,0 +1,104 @@
+"""Whole volumes, slice by slice in batches: what CAM, Grad-CAM and Grad-CAM++ have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from monai.inferers import Inferer
+from torch import nn
+
+from bundle.inferers.precision import autocast
+from bundle.inferers.reading import CamReader
+
+GATES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "class": lambda logits: (logits > 0).to(logits.dtype),
+    "probability": torch.sigmoid,
+    "none": torch.ones_like,
+}
+
+
+class VolumeInferer(Inferer):
+    """Maps and slice logits of volumes whose slices lie along the last axis.
+
+    MONAI's ``SliceInferer`` blends one tensor of maps; here logits come along, so the loop is spelt out.
+
+    Args:
+        reader: evidence to logits and maps, the one that training used.
+        normalise: called on each batch of slices before the network (paper: per slice); ``None`` for none.
+        batch_size: slices per forward pass.
+        gate: how a branch's map depends on its own prediction for the slice: ``"class"`` keeps it only where the
+            branch says tumour (paper), ``"probability"`` multiplies it by the branch's probability of tumour, so
+            that an unsure branch weighs less in the fused map, ``"none"`` leaves it.
+        precision: see :class:`bundle.inferers.TwoViewInferer`.
+    """
+
+    def __init__(
+        self,
+        reader: CamReader,
+        normalise: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        batch_size: int = 16,
+        gate: str = "class",
+        precision: str = "float32",
+    ) -> None:
+        super().__init__()
+        if gate not in GATES:
+            raise ValueError(f"gate: expected one of {', '.join(GATES)}, got {gate!r}")
+        self.reader, self.normalise = reader, normalise
+        self.batch_size, self.gate, self.precision = batch_size, gate, precision
+
+    @abstractmethod
+    def read(
+        self, image: torch.Tensor, network: nn.Module, foreground: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Slices (B, K, H, W) and foreground (B, 1, H, W) to maps in [0, 1], (B, N, H, W), and logits (B, N)."""
+
+    def __call__(
+        self, inputs: torch.Tensor, network: nn.Module, foreground: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> dict[str, torch.Tensor]:
+        """Run all slices of a batch of volumes; the network's mode is what the caller set.
+
+        Args:
+            inputs: (B, K, H, W, S).
+            network: image (b, K, H, W) to evidence (b, N * C, H, W).
+            foreground: (B, 1, H, W, S).
+
+        Returns:
+            ``cam`` in [0, 1], (B, N, H, W, S), and ``logits``, the slices' log odds of tumour, (B, N, S). In
+            memory the maps' slices lie one after another.
+        """
+        cams, logits = [], []
+        with torch.no_grad():
+            for image, inside in zip(inputs, foreground, strict=True):
+                volume, volume_logits = self._volume(image, network, inside)
+                cams.append(volume)
+                logits.append(volume_logits)
+        return {"cam": cams[0][None] if len(cams) == 1 else torch.stack(cams), "logits": torch.stack(logits)}
+
+    def _volume(
+        self, image: torch.Tensor, network: nn.Module, inside: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        slices, masks = image.permute(3, 0, 1, 2), inside.permute(3, 0, 1, 2)
+        maps: torch.Tensor | None = None
+        logits = []
+        for part, mask in zip(slices.split(self.batch_size), masks.split(self.batch_size), strict=True):
+            part = part.contiguous(memory_format=torch.channels_last)
+            if self.normalise is not None:
+                part = self.normalise(part)
+            cam, part_logits = self.read(part, network, mask.contiguous())
+            cam = cam * GATES[self.gate](part_logits)[:, :, None, None]
+            if maps is None:  # filled in place, so that no second copy of the volume is held
+                maps = cam.new_empty((len(slices), *cam.shape[1:]))
+            start = sum(len(done) for done in logits)
+            maps[start : start + len(part)] = cam
+            logits.append(part_logits)
+        assert maps is not None
+        return maps.permute(1, 2, 3, 0), torch.cat(logits).T
+
+    def evidence(self, image: torch.Tensor, network: nn.Module) -> torch.Tensor:
+        """The network's output in single precision at least."""
+        with autocast(image.device, self.precision):
+            evidence = network(image)
+        return evidence.float() if evidence.dtype in (torch.bfloat16, torch.float16) else evidence
