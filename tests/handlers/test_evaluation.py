@@ -169,7 +169,7 @@ def test_a_prediction_sheet_shows_the_largest_masks(tmp_path, monkeypatch):
 
 def test_a_prediction_sheet_is_written_as_png(tmp_path):
     run_evaluator(PredictionSheet(tmp_path, NAMES), mask=None)
-    assert (tmp_path / "contact_sheet.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "predictions.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_prediction_sheet_needs_the_scan(tmp_path):
