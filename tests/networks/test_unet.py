@@ -1,0 +1,88 @@
+"""The U-Net is the paper's, layer by layer, and says what sizes it takes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from bundle.networks import CamUNet
+
+
+def count_parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def multiplications(network: nn.Module, side: int) -> int:
+    """Multiply-adds of all convolutions for one slice, counted without computing them."""
+    counts = []
+
+    def count(layer: nn.Conv2d, _, output: torch.Tensor) -> None:
+        counts.append(output[0].numel() * layer.in_channels * layer.kernel_size[0] ** 2)
+
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_hook(count)
+    network.to("meta")(torch.empty(1, 1, side, side, device="meta"))
+    return sum(counts)
+
+
+# A 3x3 convolution a -> b with bias and batch normalisation has 9ab + 3b parameters, so at width 64:
+# inc 768 + 37,056; down 74,112 + 147,840, 295,680 + 590,592, 590,592 + 590,592;
+# up 590,208 + 147,840, 147,648 + 37,056, 73,920 + 37,056; head 37,056; evidence 64 * 2 = 128.
+@pytest.mark.parametrize(("width", "parameters"), [(64, 3_398_144), (16, 213_632)])
+def test_the_papers_network_has_its_number_of_parameters(width, parameters):
+    assert count_parameters(CamUNet(1, head_channels=2, width=width, levels=3)) == parameters
+
+
+def test_the_papers_network_costs_23_point_4_billion_multiplications_a_slice():
+    assert multiplications(CamUNet(head_channels=2), 240) == pytest.approx(23.4e9, rel=0.005)
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3])
+@pytest.mark.parametrize("head_channels", [1, 2])
+def test_evidence_has_the_size_of_the_slice(levels, head_channels):
+    network = CamUNet(3, head_channels=head_channels, width=2, levels=levels)
+    assert network(torch.randn(2, 3, 16, 24)).shape == (2, head_channels, 16, 24)
+
+
+def test_evidence_is_a_1x1_convolution_without_bias():
+    layer = CamUNet(width=2, levels=1).evidence
+    assert layer.kernel_size == (1, 1)
+    assert layer.bias is None
+
+
+def test_weights_start_xavier_normal_and_biases_at_zero():
+    torch.manual_seed(0)
+    layer = CamUNet(width=64).decoder[0][0]  # 512 -> 128: Xavier-normal SD is sqrt(2 / (9 * 640))
+    assert layer.weight.std().item() == pytest.approx((2 / (9 * (512 + 128))) ** 0.5, rel=0.01)
+    assert not layer.bias.any()
+
+
+def test_fewer_levels_see_less():
+    def reach(levels: int) -> int:
+        torch.manual_seed(0)
+        image = torch.randn(1, 1, 64, 64, requires_grad=True)
+        CamUNet(width=4, levels=levels).eval()(image)[0, 0, 32, 32].backward()
+        return int((image.grad[0, 0] != 0).any(dim=0).sum())
+
+    assert reach(1) < reach(2)
+
+
+def test_dropout_is_off_by_default_and_in_evaluation():
+    torch.manual_seed(0)
+    image = torch.randn(2, 1, 16, 16)
+    plain, dropping = CamUNet(width=4, levels=1), CamUNet(width=4, levels=1, dropout=0.5)
+    assert torch.equal(plain(image), plain(image))
+    assert not torch.equal(dropping(image), dropping(image))
+    assert torch.equal(dropping.eval()(image), dropping(image))
+
+
+def test_sides_that_cannot_be_halved_often_enough_are_refused():
+    with pytest.raises(ValueError, match=r"divisible by 8 \(3 levels\), got 16x20"):
+        CamUNet(width=2)(torch.randn(1, 1, 16, 20))
+
+
+def test_a_network_without_pooling_is_refused():
+    with pytest.raises(ValueError, match="levels: expected at least 1"):
+        CamUNet(levels=0)
