@@ -13,6 +13,8 @@ from typing import Any
 import yaml
 from monai.bundle import ConfigWorkflow
 
+from bundle.data.names import name_list
+
 BUNDLE_ROOT = Path(__file__).resolve().parent.parent  # right from any working directory
 CONFIG_DIR = BUNDLE_ROOT / "configs"
 # Ids that may change between a run and its continuation without changing what each step computes.
@@ -63,7 +65,7 @@ def check_ids(config: Mapping[str, Any] | None = None) -> None:
     known: set[str] = set()
     for file in sorted(CONFIG_DIR.glob("*.yaml")):
         known |= set(yaml.safe_load(file.read_text()))
-    known = {re.split("#|::", name)[0] for name in known}
+    known = {re.split("#|::", name.lstrip("+"))[0] for name in known}
     text = json.dumps(config, default=str)
     for name in config:
         if name in known or name.startswith("_") or re.search(rf"@{re.escape(name)}\b", text):
@@ -80,7 +82,7 @@ def differing_ids(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[s
     if not before or not after:
         return []
     names = (set(before) | set(after)) - FREE_IDS
-    return sorted(n for n in names if _plain(before.get(n)) != _plain(after.get(n)))
+    return sorted(n for n in names if _comparable(n, before) != _comparable(n, after))
 
 
 def settings_of_run() -> dict[str, Any]:
@@ -88,6 +90,12 @@ def settings_of_run() -> dict[str, Any]:
     return _plain(merged_config())
 
 
+def _comparable(name: str, settings: Mapping[str, Any]) -> Any:
+    """Value of an id; ``--modalities flair`` equals the list of one in a file."""
+    value = settings.get(name)
+    return name_list(value) if name == "modalities" and value is not None else _plain(value)
+
+
 def _plain(value: Any) -> Any:
-    """JSON values; ``a,b`` from a command line compares equal to the list in a file."""
+    """JSON values."""
     return json.loads(json.dumps(value, default=str))

@@ -1,5 +1,6 @@
-"""Ramp-up and logging of loss terms, run state, tag metrics, evaluation."""
+"""Ramp-up and logging of loss terms, run state, tag metrics, evaluation, and what several ranks share."""
 
+from bundle.handlers.broadcast_buffers import BroadcastBuffers
 from bundle.handlers.evaluation import EvaluationReport
 from bundle.handlers.loss_term import LossTermHandler, ramp_up
 from bundle.handlers.prediction_sheet import PredictionSheet
@@ -8,6 +9,7 @@ from bundle.handlers.tag_metrics import TagAccuracy, TagCrossEntropy
 from bundle.handlers.weights import LoadWeights
 
 __all__ = [
+    "BroadcastBuffers",
     "EvaluationReport",
     "LoadWeights",
     "LossTermHandler",

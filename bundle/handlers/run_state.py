@@ -14,6 +14,7 @@ from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint, DiskSaver
 
 from bundle.configuration import differing_ids
+from bundle.data import SliceDataset
 
 
 class RandomState:
@@ -45,8 +46,9 @@ class RunState:
 
     ``checkpoints/last.pt`` holds all of ``objects``, the trainer, random states and the settings;
     ``models/model.pt`` is the flat state dict of the network at the lowest ``metric`` so far, with the settings in
-    ``models/model.json`` beside it. Both checkpoints are written
-    to a temporary file and renamed. An undisturbed run and a resumed one give the same weights, bit for bit, on CPU.
+    ``models/model.json`` beside it, where ``spatial_size`` is the one that the slices were prepared with. Both
+    checkpoints are written to a temporary file and renamed. An undisturbed run and a resumed one give the same
+    weights, bit for bit, on CPU.
 
     Args:
         output_dir: of the run.
@@ -84,6 +86,7 @@ class RunState:
     def attach(self, engine: Engine) -> None:
         """Attach to the trainer, after the handler that validates."""
         self.objects["trainer"] = engine
+        engine.add_event_handler(Events.STARTED, self._note_size)
         engine.add_event_handler(Events.STARTED, self._resume)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
         engine.add_event_handler(Events.COMPLETED, self._tell)
@@ -95,6 +98,11 @@ class RunState:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over best value and its epoch."""
         self.best_value, self.best_epoch = float(state["value"]), int(state["epoch"])
+
+    def _note_size(self, engine: Engine) -> None:
+        dataset = getattr(getattr(engine, "data_loader", None), "dataset", None)
+        if self.settings and isinstance(dataset, SliceDataset):
+            self.settings["spatial_size"] = dataset.cases[0].geometry.spatial_size
 
     def _resume(self, engine: Engine) -> None:
         if not self.resume or not self.last.is_file():

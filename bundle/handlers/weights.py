@@ -11,6 +11,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from bundle.configuration import MODEL_IDS, differing_ids
+from bundle.data import CaseDataset
 
 
 class LoadWeights:
@@ -19,8 +20,9 @@ class LoadWeights:
     Args:
         checkpoint: file to load.
         network: whose weights are set.
-        settings: merged config of this run. What training wrote beside the weights (``model.json``) must agree
-            with it in all that the network's output means: modalities, their order, size, pooling …
+        settings: merged config of this run. What training noted with the weights (``model.json`` beside them, or
+            in ``last.pt``) must agree with it in all that the network's output means: modalities, their order,
+            size, pooling … Where ``spatial_size`` is ``None``, raw cases are read at the size of the training.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -38,8 +40,9 @@ class LoadWeights:
             raise FileNotFoundError(
                 f"checkpoint {self.checkpoint} does not exist; train first with this --output_dir, or give --checkpoint"
             )
-        self._check_settings()
         state = torch.load(self.checkpoint, map_location=engine.state.device, weights_only=True)
+        trained = self._trained_settings(state)
+        self._check_settings(trained)
         try:
             self.network.load_state_dict(state.get("network", state))
         except RuntimeError as error:
@@ -47,13 +50,20 @@ class LoadWeights:
                 f"checkpoint {self.checkpoint} does not fit the network ({str(error).splitlines()[1].strip()}); "
                 f"give the overlays and the --modalities, --width and --levels that it was trained with"
             ) from error
+        dataset = getattr(getattr(engine, "data_loader", None), "dataset", None)
+        if isinstance(dataset, CaseDataset) and dataset.spatial_size is None:
+            dataset.spatial_size = trained.get("spatial_size")
 
-    def _check_settings(self) -> None:
+    def _trained_settings(self, state: Mapping[str, Any]) -> dict[str, Any]:
         beside = self.checkpoint.with_suffix(".json")
-        if not beside.is_file():
-            return
-        trained = json.loads(beside.read_text(encoding="utf-8"))
+        if "settings" in state:
+            return dict(state["settings"])
+        return json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+
+    def _check_settings(self, trained: Mapping[str, Any]) -> None:
         shared = [name for name in MODEL_IDS if name in trained and name in self.settings]
+        if self.settings.get("spatial_size") is None:
+            shared = [name for name in shared if name != "spatial_size"]
         changed = differing_ids({n: trained[n] for n in shared}, {n: self.settings[n] for n in shared})
         if changed:
             found = "; ".join(f"{n} was {trained[n]}, is {self.settings[n]}" for n in changed)
