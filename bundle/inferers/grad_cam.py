@@ -13,11 +13,12 @@ from bundle.networks import BranchEnsemble
 
 
 class GradCamInferer(VolumeInferer):
-    """Grad-CAM (Selvaraju et al. 2017, eqs. 1 and 2) at the features that enter each branch's ``evidence`` layer.
+    """Grad-CAM (Selvaraju et al. 2017, eqs. 1 and 2) at the features entering each branch's ``evidence`` layer.
 
-    A feature map weighs as much as the mean gradient of the branch's logit with respect to it. For a head that
-    is a 1x1 convolution and average pooling this equals CAM; with other poolings it does not. Only the last layer
-    is differentiated, so a pass costs hardly more than CAM's. Hooks are released even if the network raises.
+    A feature map weighs as much as the mean gradient of the branch's logit with respect to it. Behind a 1x1
+    convolution this equals CAM for every pooling whose weights of pixels sum to 1, as those of all ours do.
+    Only the last layer is differentiated, so a pass costs hardly more than CAM's. Hooks are released even if the
+    network raises.
     """
 
     def read(
@@ -25,16 +26,16 @@ class GradCamInferer(VolumeInferer):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         if not isinstance(network, BranchEnsemble):
             raise ValueError(
-                f"{type(self).__name__}: expected a BranchEnsemble whose branches end in a layer `evidence`, got "
-                f"{type(network).__name__}; use CamInferer, or unwrap the network"
+                f"{type(self).__name__}: expected a BranchEnsemble whose branches end in a layer `evidence`, "
+                f"got {type(network).__name__}; use CamInferer, or unwrap the network"
             )
         with _features(network) as features:
             self.evidence(image, network)
         maps, logits = [], []
         for branch, feature in zip(network.branches, features, strict=True):
             with torch.enable_grad():
-                feature = feature.detach().float().requires_grad_()
-                branch_logits = self.reader.logits(self.reader.pooling(branch.evidence(feature), foreground))
+                feature = feature.detach().to(branch.evidence.weight.dtype).requires_grad_()
+                branch_logits = self.reader.logits(branch.evidence(feature), foreground)
                 (gradient,) = torch.autograd.grad(branch_logits.sum(), feature)
             feature = feature.detach()
             weight = self.weigh(feature, gradient)[:, :, None, None]
