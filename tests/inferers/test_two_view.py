@@ -1,0 +1,148 @@
+"""The training pass shows every branch both views, draws by seed, and goes on where it stopped."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bundle.data.normalisation import SliceNormalization
+from bundle.equivariance import Views, Warp, WarpPolicy
+from bundle.inferers import TwoViewInferer
+from bundle.networks import BranchEnsemble
+from tests.tiny import MODALITIES, tiny_network, tiny_reader, tiny_slices
+
+
+class PointwiseBranch(nn.Module):
+    """A branch that treats each pixel alone, so it is equivariant by construction."""
+
+    def __init__(self, in_channels: int, slope: float = 2.0) -> None:
+        super().__init__()
+        self.slope = slope
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.slope * image - 0.3
+
+
+def pointwise(branches: int = 2) -> BranchEnsemble:
+    return BranchEnsemble(MODALITIES[:branches], PointwiseBranch)
+
+
+def make(seed: int = 0, normalise=None, views_in_one_batch: bool = False, **policy) -> TwoViewInferer:
+    reader = tiny_reader()
+    return TwoViewInferer(WarpPolicy(**policy), reader, normalise, seed, views_in_one_batch)
+
+
+def equal(first: Views, second: Views) -> bool:
+    return all(torch.equal(getattr(first, f.name), getattr(second, f.name)) for f in fields(Views))
+
+
+@pytest.mark.parametrize("branches", [1, 2, 3, 4])
+@pytest.mark.parametrize("head_channels", [1, 2])
+def test_views_have_one_map_and_logit_a_branch(branches, head_channels):
+    image, foreground, _ = tiny_slices(branches)
+    network = tiny_network(branches, head_channels=head_channels)
+    inferer = TwoViewInferer(WarpPolicy(compose=True), tiny_reader(head_channels=head_channels))
+    views = inferer(image, network, foreground)
+    assert views.plain_logits.shape == views.warped_logits.shape == (4, branches)
+    assert views.plain_cams.shape == views.warped_cams.shape == (4, branches, 16, 16)
+    assert views.field_of_view.shape == (4, 1, 16, 16)
+    assert views.plain_cams.min() >= 0
+    assert views.plain_cams.max() <= 1
+
+
+@pytest.mark.parametrize("kinds", [["flip"], ["rotate"], ["flip", "rotate"]])
+def test_an_equivariant_network_shows_both_views_alike(kinds):
+    image, foreground, _ = tiny_slices(dtype=torch.float64)
+    views = make(kinds=kinds, compose=True)(image, pointwise(), foreground)
+    assert torch.equal(views.plain_cams, views.warped_cams)
+    torch.testing.assert_close(views.plain_logits, views.warped_logits)
+    assert (views.field_of_view == 1).all()
+    assert not torch.equal(views.plain_cams, tiny_reader().cams(pointwise()(image), foreground))
+
+
+def test_a_shift_moves_image_foreground_and_maps_together():
+    image, foreground, _ = tiny_slices(dtype=torch.float64)
+    inferer = make(kinds=["translate"])
+    inferer.policy.draw = two_pixels_right
+    views = inferer(image, pointwise(), foreground)
+    torch.testing.assert_close(views.plain_cams, views.warped_cams, rtol=0, atol=1e-6)
+    assert views.field_of_view[0, 0, 0].tolist() == [0.0, 0.0] + [1.0] * 14
+
+
+def two_pixels_right(batch: int) -> Warp:
+    """A shift that the empty border of the foreground takes up."""
+    shift = np.tile([[[1.0, 0.0, -2 * 2 / 16], [0.0, 1.0, 0.0]]], (batch, 1, 1))
+    return Warp(np.zeros(batch, dtype=int), np.zeros(batch, dtype=bool), shift)
+
+
+def test_slices_are_normalised_after_the_warp():
+    seen = []
+
+    def normalise(image: torch.Tensor) -> torch.Tensor:
+        seen.append(image)
+        return SliceNormalization()(image)
+
+    image, foreground, _ = tiny_slices()
+    make(kinds=["translate"], normalise=normalise)(image, pointwise(), foreground)
+    plain, warped = seen
+    assert torch.equal(plain, image)
+    warp = WarpPolicy(kinds=["translate"]).set_random_state(0).draw(4)
+    assert torch.equal(warped, warp.apply(image))
+
+
+def test_same_seed_same_views_and_another_seed_others():
+    image, foreground, _ = tiny_slices()
+    network = tiny_network().eval()
+    first, same, other = (make(seed)(image, network, foreground) for seed in (3, 3, 4))
+    assert equal(first, same)
+    assert not equal(first, other)
+
+
+def test_draws_go_on_from_a_state_that_was_saved_and_loaded(tmp_path):
+    image, foreground, _ = tiny_slices()
+    network = tiny_network().eval()
+    run = partial(TwoViewInferer.__call__, inputs=image, network=network, foreground=foreground)
+    first, second = make(seed=1, compose=True), make(seed=2, compose=True)
+    run(first)
+    torch.save(first.state_dict(), tmp_path / "state.pt")
+    expected = [run(first) for _ in range(3)]
+    run(second)
+    second.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert all(equal(run(second), views) for views in expected)
+
+
+def test_a_state_keeps_the_half_of_a_normal_pair_that_numpy_holds_back():
+    first, second = make(seed=1), make(seed=2)
+    first.policy.R.standard_normal()  # leaves its twin in the state
+    second.load_state_dict(first.state_dict())
+    assert second.policy.R.standard_normal() == first.policy.R.standard_normal()
+
+
+def test_both_views_in_one_batch_are_the_same_views_in_evaluation():
+    image, foreground, _ = tiny_slices(dtype=torch.float64)
+    network = tiny_network().double().eval()
+    apart = make(compose=True)(image, network, foreground)
+    together = make(compose=True, views_in_one_batch=True)(image, network, foreground)
+    for field in fields(Views):
+        torch.testing.assert_close(getattr(together, field.name), getattr(apart, field.name))
+
+
+def test_half_precision_ends_with_the_network():
+    image, foreground, _ = tiny_slices()
+    views = TwoViewInferer(WarpPolicy(), tiny_reader(), precision="bfloat16")(
+        image, tiny_network(), foreground
+    )
+    assert {getattr(views, field.name).dtype for field in fields(Views)} == {torch.float32}
+
+
+def test_gradients_reach_every_branch_through_both_views():
+    image, foreground, _ = tiny_slices()
+    for name in ("plain_cams", "warped_cams", "plain_logits", "warped_logits"):
+        network = tiny_network()
+        (getattr(make()(image, network, foreground), name) ** 2).sum().backward()
+        assert all(branch.evidence.weight.grad.any() for branch in network.branches), name
