@@ -13,12 +13,12 @@ from bundle.networks import BranchEnsemble
 
 
 class GradCamInferer(VolumeInferer):
-    """Grad-CAM (Selvaraju et al. 2017, eqs. 1 and 2) at the features entering each branch's ``evidence`` layer.
+    """Grad-CAM (Selvaraju et al. 2017, eqs. 1 and 2) at the features that ``evidence`` layers receive.
 
     A feature map weighs as much as the mean gradient of the branch's logit with respect to it. Behind a 1x1
     convolution this equals CAM for every pooling whose weights of pixels sum to 1, as those of all ours do.
-    Only the last layer is differentiated, so a pass costs hardly more than CAM's. Hooks are released even if the
-    network raises.
+    Only the last layer is differentiated, so a pass costs hardly more than CAM's. Hooks are released even if
+    the network raises.
     """
 
     def read(
