@@ -1,0 +1,104 @@
+"""Mistyped ids are refused with the nearest known one; settings of two runs are compared by id."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from bundle import configuration
+from bundle.configuration import check_ids, differing_ids, merged_config, settings_of_run
+from bundle.data import name_list
+
+
+@pytest.fixture
+def configs(tmp_path, monkeypatch):
+    """A folder with two shipped files, the second one an overlay that changes a leaf and adds an id."""
+    base = {"epochs": 8, "batch_size": 16, "modalities": ["t1"], "loss_terms": {"er": {"weight": 1.0}}}
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump(base))
+    (tmp_path / "method_x.yaml").write_text(yaml.safe_dump({"loss_terms#er#weight": 0.0, "+train": {"a": 1}}))
+    monkeypatch.setattr(configuration, "CONFIG_DIR", tmp_path)
+    return base
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("flair", ["flair"]),
+        ("flair,t1c", ["flair", "t1c"]),
+        ("[flair, t1c]", ["flair", "t1c"]),
+        (("flair", "t1c"), ["flair", "t1c"]),
+        (["flair"], ["flair"]),
+        ("", []),
+    ],
+)
+def test_a_word_is_a_list_of_one_and_commas_separate(value, expected):
+    assert name_list(value) == expected
+
+
+def test_known_ids_pass(configs):
+    check_ids(configs)
+    check_ids({**configs, "train": {}, "_meta_": {}})
+
+
+@pytest.mark.parametrize(
+    ("mistyped", "near"), [("epoch", "epochs"), ("batchsize", "batch_size"), ("modality", "modalities")]
+)
+def test_a_mistyped_id_is_refused_with_the_nearest_known_one(configs, mistyped, near):
+    with pytest.raises(ValueError, match=f"config id '{mistyped}' is unknown .* did you mean '{near}'"):
+        check_ids({**configs, mistyped: 4})
+
+
+def test_an_id_of_ones_own_passes_if_something_refers_to_it(configs):
+    check_ids({**configs, "my_weight": 2.0, "loss_terms": {"er": {"weight": "@my_weight"}}})
+    check_ids({**configs, "my_weight": 2.0, "epochs": "$@my_weight * 2"})
+    with pytest.raises(ValueError, match="'my_weight' is unknown"):
+        check_ids({**configs, "my_weight": 2.0, "epochs": "@my_weights"})
+
+
+def test_every_shipped_file_passes_its_own_check():
+    for file in configuration.CONFIG_DIR.glob("*.yaml"):
+        check_ids(
+            {
+                name.lstrip("+").replace("#", "::").split("::")[0]: 0
+                for name in yaml.safe_load(file.read_text())
+            }
+        )
+
+
+def test_outside_a_workflow_nothing_was_merged():
+    assert merged_config() == {}
+    assert settings_of_run() == {}
+    check_ids()
+
+
+def test_differing_ids_are_named_in_order():
+    before = {"width": 16, "seed": 0, "levels": 2}
+    assert differing_ids(before, {"width": 8, "seed": 0, "pooling": {}}) == ["levels", "pooling", "width"]
+
+
+def test_what_says_nothing_of_the_result_may_differ():
+    before = {"width": 16, "epochs": 4, "output_dir": "a", "dataset_dir": "b", "device": "cpu"}
+    after = {
+        "width": 16,
+        "epochs": 8,
+        "output_dir": "c",
+        "dataset_dir": "d",
+        "device": "cuda",
+        "resume": True,
+    }
+    assert differing_ids(before, after) == []
+
+
+def test_values_are_compared_as_json_gives_them_back():
+    assert differing_ids({"scale": (0.8, 1.2), "n": {1: 2}}, {"scale": [0.8, 1.2], "n": {"1": 2}}) == []
+
+
+def test_a_list_of_modalities_equals_what_a_command_line_makes_of_it():
+    assert differing_ids({"modalities": ["flair", "t1c"]}, {"modalities": "flair,t1c"}) == []
+    assert differing_ids({"modalities": ["flair"]}, {"modalities": "flair"}) == []
+    assert differing_ids({"modalities": ["flair", "t1c"]}, {"modalities": "t1c,flair"}) == ["modalities"]
+
+
+def test_settings_that_were_not_recorded_are_not_compared():
+    assert differing_ids({}, {"width": 16}) == []
+    assert differing_ids({"width": 16}, {}) == []
