@@ -37,20 +37,18 @@ class FuseMapsd(Transform):
 class RestoreToScand(Transform):
     """Bring maps and image from slices back onto the scan's own grid, where masks and metrics live.
 
-    Reads ``geometry``, ``cams`` and ``image`` (C, H, W, S); writes them as (C, X, Y, Z), and ``affine`` and
-    ``spacing_mm`` beside them.
-
-    Args:
-        keys: what is restored.
+    Reads ``geometry``, ``cams``, ``image`` and ``foreground`` (C, H, W, S); writes ``cams`` and ``image`` as
+    (C, X, Y, Z), and ``affine`` and ``spacing_mm`` beside them. Outside the foreground the image takes its lowest
+    value: normalising left 0 there, the mean of the tissue, which would look grey in pictures.
     """
-
-    def __init__(self, keys: Sequence[str] = ("cams", "image")) -> None:
-        self.keys = tuple(keys)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         geometry = geometry_of(d)
-        for key in self.keys:
+        image = torch.as_tensor(d["image"])
+        lowest = image.amin(dim=(1, 2, 3), keepdim=True)
+        d["image"] = torch.where(torch.as_tensor(d["foreground"]) > 0, image, lowest)
+        for key in ("cams", "image"):
             d[key] = geometry.restore(torch.as_tensor(d[key]).permute(0, 3, 1, 2))
         d["affine"], d["spacing_mm"] = geometry.affine, geometry.spacing_mm
         return d

@@ -41,7 +41,22 @@ def predicted(affine: np.ndarray, spatial_size: int | None = None) -> dict:
     cams = torch.stack([0.9 * slices, torch.zeros_like(slices)])
     logits = torch.tensor([[2.0, 0.0, -2.0, 1.0, 0.0, 0.0], [0.0] * 6])
     pred = {"cam": cams, "logits": logits}
-    return {"case": "017", "geometry": json.dumps(geometry.to_dict()), "image": slices[None], "pred": pred}
+    return {
+        "case": "017",
+        "geometry": json.dumps(geometry.to_dict()),
+        "image": slices[None],
+        "foreground": torch.ones_like(slices)[None],
+        "pred": pred,
+    }
+
+
+def test_outside_the_foreground_the_picture_is_as_dark_as_the_darkest_tissue():
+    data = FuseMapsd()(predicted(AFFINES["RAS"]))
+    data["image"] = torch.where(data["image"] > 0, 3.0, -2.0)
+    data["foreground"] = (data["image"] > 0).float()
+    data["image"] = data["image"] * data["foreground"]  # normalised: 0 outside
+    data["image"].view(-1)[0], data["foreground"].view(-1)[0] = -2.0, 1.0  # one dark voxel of tissue
+    assert set(RestoreToScand()(data)["image"].unique().tolist()) == {-2.0, 3.0}
 
 
 def test_fusion_is_the_maximum_and_comes_last():
@@ -77,7 +92,7 @@ def test_maps_come_back_to_where_they_were_on_the_scan(name):
 @pytest.mark.parametrize("name", AFFINES)
 @pytest.mark.parametrize("spatial_size", [16, 48])
 def test_resized_maps_come_back_to_within_a_pixel(name, spatial_size):
-    cams = RestoreToScand(["cams"])(FuseMapsd()(predicted(AFFINES[name], spatial_size)))["cams"]
+    cams = RestoreToScand()(FuseMapsd()(predicted(AFFINES[name], spatial_size)))["cams"]
     found, expected = np.argwhere(cams[2].numpy() > 0.45), np.argwhere(blob())
     assert found.mean(axis=0) == pytest.approx(expected.mean(axis=0), abs=0.5)
     assert len(found) == pytest.approx(len(expected), rel=0.2)
