@@ -55,7 +55,7 @@ def test_outside_the_foreground_the_picture_is_as_dark_as_the_darkest_tissue():
     data["image"] = torch.where(data["image"] > 0, 3.0, -2.0)
     data["foreground"] = (data["image"] > 0).float()
     data["image"] = data["image"] * data["foreground"]  # normalised: 0 outside
-    data["image"].view(-1)[0], data["foreground"].view(-1)[0] = -2.0, 1.0  # one dark voxel of tissue
+    data["image"][0, 0, 0, 0], data["foreground"][0, 0, 0, 0] = -2.0, 1.0  # one dark voxel of tissue
     assert set(RestoreToScand()(data)["image"].unique().tolist()) == {-2.0, 3.0}
 
 
