@@ -1,0 +1,120 @@
+"""Every combination of overlays merges, resolves and trains, and each overlay keeps to its axis."""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+
+import pytest
+import torch
+import yaml
+
+from tests.running import ROOT, TRAINING, merged, run_here
+
+AXES = {
+    "dataset": {"modalities", "spatial_size", "reference", "preprocessing", "slice_normalization"},
+    "network": {"head_channels", "width", "levels", "branch", "network_def", "readout"},
+    "method": {
+        *("warps", "loss_terms", "ramp_epochs", "pooling", "cam_reader"),
+        *("epochs", "batch_size", "learning_rate", "weight_decay", "optimizer", "lr_scheduler"),
+        *("views_in_one_batch", "precision", "method", "gate", "threshold"),
+    },
+    "run": {"device", "network", "validate", "initialize", "finalize", "epochs", "batch_size", "workers"},
+}
+TERMS = {"classification", "er", "kd", "cmer"}
+BASELINES = {"method_cam": {"classification"}, "method_er": {"classification", "er"}}
+
+
+def overlays(axis: str) -> list[str]:
+    return sorted(path.stem for path in (ROOT / "configs").glob(f"{axis}_*.yaml"))
+
+
+METHODS = [(), *((m,) for m in overlays("method")), *(("method_paper", m) for m in BASELINES)]
+COMBINATIONS = [
+    (*dataset, *network, *method, *run)
+    for dataset, network, method, run in product(
+        [(), *((d,) for d in overlays("dataset"))],
+        [(), *((n,) for n in overlays("network"))],
+        METHODS,
+        [(), *((r,) for r in overlays("run"))],
+    )
+]
+
+
+def names(combination: tuple[str, ...]) -> str:
+    return "+".join(combination) or "default"
+
+
+def test_every_shipped_overlay_has_an_axis():
+    complete = {"train", "inference", "evaluate"}
+    files = {path.stem for path in (ROOT / "configs").glob("*.yaml")} - complete
+    assert files == {name for axis in AXES for name in overlays(axis)}
+
+
+def test_axes_share_no_ids():
+    owners = [axis for axis in AXES if axis != "run"]  # a run changes duration, which a method sets, too
+    for one, other in product(owners, owners):
+        assert one == other or not AXES[one] & AXES[other]
+
+
+@pytest.mark.parametrize("axis", AXES)
+def test_an_overlay_touches_only_ids_of_its_axis(axis):
+    for overlay in overlays(axis):
+        ids = yaml.safe_load((ROOT / "configs" / f"{overlay}.yaml").read_text())
+        touched = {re.split("#|::", name.lstrip("+"))[0] for name in ids}
+        assert touched <= AXES[axis], overlay
+
+
+@pytest.mark.parametrize("combination", COMBINATIONS, ids=names)
+def test_every_combination_merges_and_resolves(combination):
+    parser = merged("train", *combination, modalities="flair,t1c", width=2)
+    network = parser.get_parsed_content("network_def")
+    reader = parser.get_parsed_content("cam_reader")
+    loss = parser.get_parsed_content("loss")
+    image, foreground = torch.randn(3, 2, 16, 16), torch.ones(3, 1, 16, 16)
+    evidence = network.eval()(image)
+    assert evidence.shape == (3, 2 * parser["head_channels"], 16, 16)
+    assert reader.logits(evidence, foreground).shape == (3, 2)
+    cams = reader.cams(evidence, foreground)
+    assert cams.shape == (3, 2, 16, 16)
+    assert 0 <= cams.min() <= cams.max() <= 1
+    kept = BASELINES.get(next((m for m in reversed(combination) if m in BASELINES), ""), TERMS)
+    assert set(loss.weights) == kept
+    assert set(loss.known) == TERMS
+
+
+@pytest.mark.parametrize("complete", ["inference", "evaluate"])
+@pytest.mark.parametrize(
+    "combination",
+    [c for c in COMBINATIONS if not any(part.startswith("run_") for part in c)],
+    ids=names,
+)
+def test_every_combination_fits_inference_and_evaluation(complete, combination, dataset_dir):
+    parser = merged(complete, *combination, modalities="flair,t1c", width=2, dataset_dir=str(dataset_dir))
+    inferer = parser.get_parsed_content("inferer")
+    trained = merged("train", *combination, modalities="flair,t1c", width=2)
+    assert inferer.gate == parser["gate"]
+    assert vars(inferer.reader.readout) == vars(trained.get_parsed_content("readout"))
+    assert vars(inferer.reader.pooling) == vars(trained.get_parsed_content("pooling"))
+    item = parser.get_parsed_content("dataset")[0]
+    volume, foreground = item["image"][None], item["foreground"][None]
+    found = inferer(volume, parser.get_parsed_content("network_def").eval(), foreground=foreground)
+    assert found["cam"].shape == (1, 2, 16, 16, 6)
+    assert found["logits"].shape == (1, 2, 6)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=names)
+def test_every_method_trains(method, dataset_dir, tmp_path):
+    epochs = {"epochs": 1, "dataset_dir": str(dataset_dir), "output_dir": str(tmp_path)}
+    trained = run_here("train", *method, **{**TRAINING, **epochs})  # three steps
+    weights = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
+    assert all(torch.isfinite(value).all() for value in weights.values())
+    metrics = trained.parser.get_parsed_content("train#trainer").state.metrics
+    kept = BASELINES.get(method[-1] if method else "", TERMS)
+    assert {name.removeprefix("loss_") for name in metrics if name.startswith("loss_")} == kept
+
+
+def test_the_papers_recipe_trains(dataset_dir, tmp_path):
+    epochs = {"epochs": 1, "dataset_dir": str(dataset_dir), "output_dir": str(tmp_path)}
+    run_here("train", "dataset_paper", "network_paper", "method_paper", **{**TRAINING, **epochs})
+    assert (tmp_path / "models" / "model.pt").is_file()
