@@ -1,4 +1,4 @@
-"""Inference of whole cases, from raw scans to written masks, against the bare forward passes of their slices."""
+"""Inference of whole cases, from raw scans to written masks, against bare forward passes of their slices."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class _Stages:
 
 
 def measure_inference(options: BenchmarkOptions) -> dict[str, Any]:
-    """``ratio`` is the whole of configs/inference.yaml for one case / bare forward passes (target: at most 1.3), with
-    the same network, precision and layout, in the precision that the device computes fastest and, as
-    ``ratio_float32``, in single precision.
+    """``ratio`` is the whole of configs/inference.yaml for one case / bare forward passes (target: at most
+    1.3), with the same network, precision and layout, in the precision that the device computes fastest and,
+    as ``ratio_float32``, in single precision.
 
-    The whole is loading the weights, reading one .nii.gz file a modality, finding foreground and statistics, the
-    passes, maps, fusion, the scan's own grid and saving. The contact sheet is drawn once for all cases, so it stands
-    apart in ``sheet_seconds``; the slice it shows of the case is part of the whole.
+    The whole is loading the weights, reading one .nii.gz file a modality, finding foreground and statistics,
+    the passes, maps, fusion, the scan's own grid and saving. The contact sheet is drawn once for all cases,
+    so it stands apart in ``sheet_seconds``; picking the slice that it shows is part of the whole.
     ``peak_mib`` is that of a process that runs one case, ``peak_mib_many`` of one that runs several.
     """
     names = options.names(options.modalities)

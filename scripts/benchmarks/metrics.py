@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -26,7 +27,7 @@ def measure_metrics(options: BenchmarkOptions) -> dict[str, Any]:
     cams, truth = _maps(options)
     names = [*options.names(options.modalities), FUSED]
     ours = partial(score_case, "000", cams, truth, names=names, spacing_mm=(1.0, 1.0, 1.0))
-    variants = {"ours": ours, "plain": partial(_plain, cams, truth)}
+    variants: dict[str, Callable[[], object]] = {"ours": ours, "plain": partial(_plain, cams, truth)}
     seconds = time_in_turn(variants, max(1, options.rounds // 3))
     return {
         "ratio": median_ratio(seconds["plain"], seconds["ours"]),
@@ -54,6 +55,9 @@ def _plain(cams: np.ndarray, truth: np.ndarray) -> None:
     for cam in cams:
         for threshold in THRESHOLDS:
             mask = cam > np.float32(threshold)
-            2 * np.count_nonzero(mask & truth) / max(np.count_nonzero(mask) + np.count_nonzero(truth), 1)
-        both = (torch.from_numpy(part)[None, None] for part in (cam > np.float32(0.5), truth))
-        compute_average_surface_distance(*both, include_background=True, symmetric=True, spacing=[1.0] * 3)
+            size = int(np.count_nonzero(mask)) + int(np.count_nonzero(truth))
+            2 * int(np.count_nonzero(mask & truth)) / max(size, 1)
+        predicted, true = (torch.from_numpy(part)[None, None] for part in (cam > np.float32(0.5), truth))
+        compute_average_surface_distance(
+            predicted, true, include_background=True, symmetric=True, spacing=[1.0] * 3
+        )

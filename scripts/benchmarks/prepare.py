@@ -14,9 +14,9 @@ from scripts.benchmarks.synthetic_scans import write_scans
 
 
 def measure_prepare(options: BenchmarkOptions) -> dict[str, Any]:
-    """``ratio`` is one worker process / two. The first case is always read alone, to learn what the others will
-    need, and starting a process costs the imports, so few cases gain nothing. ``unpack_frac`` is the share of a
-    case's time that gzip alone takes, ``read_frac`` that of reading with all checks.
+    """``ratio`` is one worker process / two. The first case is always read alone, to learn what the others
+    will need, and starting a process costs the imports, so few cases gain nothing. ``unpack_frac`` is the
+    share of a case's time that gzip alone takes, ``read_frac`` that of reading with all checks.
     """
     names = options.names(options.modalities)
     with TemporaryDirectory(prefix="benchmark_") as folder:

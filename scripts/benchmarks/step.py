@@ -71,7 +71,7 @@ def make_steps(
 def make_batch(
     options: BenchmarkOptions, dtype: torch.dtype = torch.float32
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Noise in a square foreground that fills half of each slice, brighter at one place where it is tagged."""
+    """Noise in a square foreground that fills half of a slice, brighter at one place where it is tagged."""
     generator = torch.Generator().manual_seed(0)
     shape = (options.batch_size, options.step_modalities, options.size, options.size)
     image = torch.randn(shape, generator=generator, dtype=dtype)
@@ -83,14 +83,14 @@ def make_batch(
 
 
 def measure_step(options: BenchmarkOptions) -> dict[str, Any]:
-    """Seconds of a step; ``ratio`` is plain / ours in float32 (target 1.3), ``ratio_bfloat16`` plain in float32 /
-    ours in bfloat16 (target 2, where the device computes it natively), ``views_in_one_batch_gain`` what one pass
-    for both views gains on top, which changes batch statistics and is off by default. Peak memory is that of a
-    process that takes two steps. The waiting for data is measured in a run of the trainer itself.
+    """``ratio`` is plain / ours in float32 (target 1.3), ``ratio_bfloat16`` plain in float32 / ours in
+    bfloat16 (target 2, where the device computes it natively), ``views_in_one_batch_gain`` what one float32
+    pass for both views gains on top, which changes batch statistics and is off by default. Peak memory is
+    that of a process that takes two steps. The waiting for data is measured in a run of the trainer itself.
     """
     batch = make_batch(options)
     ours, plain = make_steps(options)
-    variants = {"plain": plain, "float32": ours}
+    variants: dict[str, JointStep | PlainReference] = {"plain": plain, "float32": ours}
     variants["one_batch"] = make_steps(options, views_in_one_batch=True)[0]
     if resolve_precision("cpu", "auto") == "bfloat16":
         variants["bfloat16"] = make_steps(options, precision="bfloat16")[0]

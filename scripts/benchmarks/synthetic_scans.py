@@ -14,7 +14,7 @@ AXIAL = np.diag([-1.0, -1.0, 1.0, 1.0])  # 1 mm, stored as BraTS stores it
 
 
 def make_head(volume: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """An ellipsoid that fills a fifth of the volume, like a brain in BraTS, and a ball inside it; both bool."""
+    """An ellipsoid that fills a fifth of the volume, like a brain in BraTS, and a ball in it; both bool."""
     axes = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in volume), indexing="ij", sparse=True)
     x, y, z = axes
     head = (x / 0.62) ** 2 + (y / 0.75) ** 2 + (z / 0.85) ** 2 < 1
