@@ -18,7 +18,17 @@ from bundle.data.names import name_list
 BUNDLE_ROOT = Path(__file__).resolve().parent.parent  # right from any working directory
 CONFIG_DIR = BUNDLE_ROOT / "configs"
 # Ids that may change between a run and its continuation without changing what each step computes.
-FREE_IDS = {"epochs", "device", "output_dir", "dataset_dir", "cache_dir", "workers", "resume", "bundle_root", "_meta_"}
+FREE_IDS = {
+    "epochs",
+    "device",
+    "output_dir",
+    "dataset_dir",
+    "cache_dir",
+    "workers",
+    "resume",
+    "bundle_root",
+    "_meta_",
+}
 
 # Ids that decide what a network's output means; training and inference must agree on them.
 MODEL_IDS = (

@@ -20,7 +20,9 @@ def collate_cases(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
         ValueError: for more than one case.
     """
     if len(items) != 1:
-        raise ValueError(f"whole cases differ in size: expected a batch_size of 1 in the dataloader, got {len(items)}")
+        raise ValueError(
+            f"whole cases differ in size: expected a batch_size of 1 in the dataloader, got {len(items)}"
+        )
     item = {**items[0], "geometry": json.dumps(items[0]["geometry"].to_dict())}
     return {key: value[None] if isinstance(value, torch.Tensor) else [value] for key, value in item.items()}
 

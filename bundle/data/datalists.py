@@ -126,9 +126,8 @@ def find_entries(
     """
     if datalist is not None:
         return read_datalist(datalist)
-    if isinstance(patterns, str):
-        patterns = yaml.safe_load(patterns)
-    return find_datalist(dataset_dir, modalities, split, patterns, splits)
+    named = yaml.safe_load(patterns) if isinstance(patterns, str) else patterns
+    return find_datalist(dataset_dir, modalities, split, named, splits)
 
 
 def read_datalist(path: str | Path) -> list[dict[str, Any]]:

@@ -34,7 +34,9 @@ class RandWarp(RandomizableTransform, InvertibleTransform):
         self.mode = mode
         self.warp = Warp.identity(1)
 
-    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandWarp:
+    def set_random_state(
+        self, seed: int | None = None, state: np.random.RandomState | None = None
+    ) -> RandWarp:
         super().set_random_state(seed, state)
         self.policy.set_random_state(state=self.R)
         return self
@@ -43,7 +45,7 @@ class RandWarp(RandomizableTransform, InvertibleTransform):
         super().randomize(data)
         self.warp = self.policy.draw(1) if self._do_transform else Warp.identity(1)
 
-    def __call__(self, img: torch.Tensor, randomize: bool = True) -> torch.Tensor:
+    def __call__(self, img: torch.Tensor, randomize: bool = True) -> MetaTensor:
         if randomize:
             self.randomize()
         image = convert_to_tensor(img, track_meta=True, dtype=torch.get_default_dtype())
@@ -51,7 +53,7 @@ class RandWarp(RandomizableTransform, InvertibleTransform):
         self.push_transform(out, orig_size=image.shape[1:], extra_info=_to_plain(self.warp, self.mode))
         return out
 
-    def inverse(self, data: torch.Tensor) -> torch.Tensor:
+    def inverse(self, data: MetaTensor) -> MetaTensor:
         info = self.pop_transform(data)[TraceKeys.EXTRA_INFO]
         return _warp(data, _from_plain(info).inverse(), info["mode"])
 
@@ -81,9 +83,13 @@ class RandWarpd(RandomizableTransform, MapTransform, InvertibleTransform):
         if len(modes) != len(self.keys):
             raise ValueError(f"RandWarpd mode: expected one or {len(self.keys)}, one a key, got {len(modes)}")
         self.drawer = RandWarp(policy, prob)
-        self.warpers = {key: RandWarp(self.drawer.policy, prob, m) for key, m in zip(self.keys, modes, strict=True)}
+        self.warpers = {
+            key: RandWarp(self.drawer.policy, prob, m) for key, m in zip(self.keys, modes, strict=True)
+        }
 
-    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandWarpd:
+    def set_random_state(
+        self, seed: int | None = None, state: np.random.RandomState | None = None
+    ) -> RandWarpd:
         super().set_random_state(seed, state)
         self.drawer.set_random_state(state=self.R)
         return self
@@ -96,14 +102,14 @@ class RandWarpd(RandomizableTransform, MapTransform, InvertibleTransform):
             d[key] = self.warpers[key](d[key], randomize=False)
         return d
 
-    def inverse(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, torch.Tensor]:
         d = dict(data)
         for key in self.key_iterator(d):
             d[key] = self.warpers[key].inverse(d[key])
         return d
 
 
-def _warp(image: torch.Tensor, warp: Warp, mode: str) -> MetaTensor:
+def _warp(image: MetaTensor, warp: Warp, mode: str) -> MetaTensor:
     out = warp.apply(convert_to_tensor(image, track_meta=False)[None], mode)[0]
     affine = torch.eye(4, dtype=torch.float64)
     plane = torch.tensor([0, 1, 3])  # rows, columns and the shift of a 3D affine

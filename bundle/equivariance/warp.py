@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-_QUARTER_TURN = np.array([[0.0, -1.0], [1.0, 0.0]])  # output -> input coordinates of torch.rot90(x, 1, (-2, -1))
+_QUARTER_TURN = np.array(
+    [[0.0, -1.0], [1.0, 0.0]]
+)  # output -> input coordinates of torch.rot90(x, 1, (-2, -1))
 _MIRROR = np.diag([-1.0, 1.0])  # and of a flip along W
 
 
@@ -76,7 +78,9 @@ class Warp:
             return _turn(image, *kinds[0])
         out = torch.empty_like(image)
         for kind in kinds:
-            index = torch.tensor([i for i, element in enumerate(elements) if element == kind], device=image.device)
+            index = torch.tensor(
+                [i for i, element in enumerate(elements) if element == kind], device=image.device
+            )
             out = out.index_copy(0, index, _turn(image[index], *kind))
         return out
 

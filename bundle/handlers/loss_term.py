@@ -43,7 +43,9 @@ class LossTermHandler(ParamSchedulerHandler):
 
     def __init__(self, term: str, loss: JointLoss, ramp_epochs: float = 0.0) -> None:
         if term not in loss.known:
-            raise ValueError(f"LossTermHandler term {term!r} is unknown; `loss_terms` has {', '.join(loss.known)}")
+            raise ValueError(
+                f"LossTermHandler term {term!r} is unknown; `loss_terms` has {', '.join(loss.known)}"
+            )
         self.term, self.loss = term, loss
         self._sum: torch.Tensor | None = None
         self._steps = 0
@@ -52,7 +54,7 @@ class LossTermHandler(ParamSchedulerHandler):
             value_calculator=ramp_up,
             vc_kwargs={"weight": loss.weights.get(term, 0.0), "ramp_epochs": ramp_epochs},
             epoch_level=True,
-            event=Events.EPOCH_STARTED,
+            event=Events.EPOCH_STARTED,  # type: ignore[arg-type]  # MONAI annotates str, its default is an Events
         )
 
     def attach(self, engine: Engine) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from ignite.handlers import Checkpoint, DiskSaver
 
 from bundle.configuration import differing_ids
 from bundle.data import SliceDataset
+from bundle.data.cache import write_json
 
 
 class RandomState:
@@ -75,7 +75,10 @@ class RunState:
         metric: str = "tag_cross_entropy",
         resume: bool = True,
     ) -> None:
-        self.last, self.best = Path(output_dir, "checkpoints", "last.pt"), Path(output_dir, "models", "model.pt")
+        self.last, self.best = (
+            Path(output_dir, "checkpoints", "last.pt"),
+            Path(output_dir, "models", "model.pt"),
+        )
         self.network = getattr(network, "module", network)  # not DDP's wrapper
         self.settings = dict(settings or {})
         self.evaluator, self.metric, self.resume = evaluator, metric, resume
@@ -107,7 +110,9 @@ class RunState:
     def _resume(self, engine: Engine) -> None:
         if not self.resume or not self.last.is_file():
             return
-        checkpoint = torch.load(self.last, map_location=engine.state.device, weights_only=True)
+        checkpoint = torch.load(
+            self.last, map_location=next(self.network.parameters()).device, weights_only=True
+        )
         changed = differing_ids(checkpoint.pop("settings"), self.settings)
         if changed:
             raise ValueError(
@@ -134,7 +139,7 @@ class RunState:
             return
         if improved:
             _write(self.network.state_dict(), self.best)
-            self.best.with_suffix(".json").write_text(json.dumps(self.settings, indent=1) + "\n", encoding="utf-8")
+            write_json(self.best.with_suffix(".json"), self.settings)
         states = {name: item.state_dict() for name, item in self.objects.items()}
         _write({**states, "random_by_rank": random_by_rank, "settings": self.settings}, self.last)
 

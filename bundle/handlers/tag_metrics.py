@@ -39,6 +39,8 @@ def _with_tags(
 ) -> Callable[[Mapping[str, Any] | Sequence[Any]], torch.Tensor]:
     def per_slice(output: Any) -> torch.Tensor:
         logits = output["pred"]
-        return score(logits, output["label"].to(logits.dtype)[:, None].expand_as(logits)).mean(1, keepdim=True)
+        return score(logits, output["label"].to(logits.dtype)[:, None].expand_as(logits)).mean(
+            1, keepdim=True
+        )
 
     return per_slice

@@ -29,10 +29,13 @@ class LoadWeights:
         ValueError: the settings disagree, or the weights do not fit the network.
     """
 
-    def __init__(self, checkpoint: str, network: torch.nn.Module, settings: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, checkpoint: str, network: torch.nn.Module, settings: Mapping[str, Any] | None = None
+    ) -> None:
         self.checkpoint, self.network, self.settings = Path(checkpoint), network, dict(settings or {})
 
     def attach(self, engine: Engine) -> None:
+        """Load when the engine starts."""
         engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
@@ -40,7 +43,9 @@ class LoadWeights:
             raise FileNotFoundError(
                 f"checkpoint {self.checkpoint} does not exist; train first with this --output_dir, or give --checkpoint"
             )
-        state = torch.load(self.checkpoint, map_location=engine.state.device, weights_only=True)
+        state = torch.load(
+            self.checkpoint, map_location=next(self.network.parameters()).device, weights_only=True
+        )
         trained = self._trained_settings(state)
         self._check_settings(trained)
         try:

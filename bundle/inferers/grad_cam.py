@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import torch
 from torch import nn
@@ -33,9 +34,10 @@ class GradCamInferer(VolumeInferer):
             self.evidence(image, network)
         maps, logits = [], []
         for branch, feature in zip(network.branches, features, strict=True):
+            head = cast("nn.Conv2d", branch.evidence)
             with torch.enable_grad():
-                feature = feature.detach().to(branch.evidence.weight.dtype).requires_grad_()
-                branch_logits = self.reader.logits(branch.evidence(feature), foreground)
+                feature = feature.detach().to(head.weight.dtype).requires_grad_()
+                branch_logits = self.reader.logits(head(feature), foreground)
                 (gradient,) = torch.autograd.grad(branch_logits.sum(), feature)
             feature = feature.detach()
             weight = self.weigh(feature, gradient)[:, :, None, None]
@@ -66,7 +68,9 @@ def _features(network: BranchEnsemble) -> Iterator[list[torch.Tensor]]:
     """Collects what enters each branch's ``evidence`` layer, in the order of the branches."""
     collected: list[torch.Tensor] = []
     hooks = [
-        branch.evidence.register_forward_pre_hook(lambda _, inputs: collected.append(inputs[0]))
+        cast("nn.Conv2d", branch.evidence).register_forward_pre_hook(
+            lambda _, inputs: collected.append(inputs[0])
+        )
         for branch in network.branches
     ]
     try:

@@ -36,4 +36,3 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
     if resolve_precision(device, precision) == "float32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
-

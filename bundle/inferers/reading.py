@@ -53,5 +53,7 @@ class CamReader:
             return (positive - lowest - self.epsilon).relu() / (highest - lowest + self.epsilon)
         inside = foreground > 0.5
         highest = positive.masked_fill(~inside, 0.0).amax(dim=(2, 3), keepdim=True)
-        lowest = torch.minimum(positive.masked_fill(~inside, torch.inf).amin(dim=(2, 3), keepdim=True), highest)
+        lowest = torch.minimum(
+            positive.masked_fill(~inside, torch.inf).amin(dim=(2, 3), keepdim=True), highest
+        )
         return (positive - lowest - self.epsilon).relu() * inside / (highest - lowest + self.epsilon)

@@ -31,7 +31,7 @@ class TagInferer(Inferer):
         super().__init__()
         self.reader, self.normalise, self.precision = reader, normalise, precision
 
-    def __call__(
+    def __call__(  # type: ignore[override]  # `foreground` comes by name, from the trainer's prepare_batch
         self, inputs: torch.Tensor, network: nn.Module, foreground: torch.Tensor, *args: Any, **kwargs: Any
     ) -> torch.Tensor:
         """Images (B, K, H, W) and foreground (B, 1, H, W) to log odds of tumour, (B, N)."""

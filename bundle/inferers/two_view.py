@@ -43,7 +43,7 @@ class TwoViewInferer(Inferer):
         self.policy.set_random_state(seed)
         self.views_in_one_batch, self.precision = views_in_one_batch, precision
 
-    def __call__(
+    def __call__(  # type: ignore[override]  # `foreground` comes by name, from the trainer's prepare_batch
         self, inputs: torch.Tensor, network: nn.Module, foreground: torch.Tensor, *args: Any, **kwargs: Any
     ) -> Views:
         """Images (B, K, H, W) and foreground (B, 1, H, W) to the two views."""

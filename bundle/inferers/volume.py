@@ -55,7 +55,7 @@ class VolumeInferer(Inferer):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Slices (B, K, H, W) and foreground (B, 1, H, W) to maps in [0, 1], (B, N, H, W), and logits (B, N)."""
 
-    def __call__(
+    def __call__(  # type: ignore[override]  # `foreground` comes by name, from the trainer's prepare_batch
         self, inputs: torch.Tensor, network: nn.Module, foreground: torch.Tensor, *args: Any, **kwargs: Any
     ) -> dict[str, torch.Tensor]:
         """Run all slices of a batch of volumes; the network's mode is what the caller set.
@@ -66,8 +66,8 @@ class VolumeInferer(Inferer):
             foreground: (B, 1, H, W, S).
 
         Returns:
-            ``cam`` in [0, 1], (B, N, H, W, S), and ``logits``, the slices' log odds of tumour, (B, N, S). In
-            memory the maps' slices lie one after another.
+            ``cam`` in [0, 1], (B, N, H, W, S), and ``logits``, the slices' log odds of tumour, (B, N, S). With
+            one volume, the maps' slices lie one after another in memory.
         """
         cams, logits = [], []
         with torch.no_grad():
@@ -82,8 +82,9 @@ class VolumeInferer(Inferer):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         slices, masks = image.permute(3, 0, 1, 2), inside.permute(3, 0, 1, 2)
         maps: torch.Tensor | None = None
-        logits = []
-        for part, mask in zip(slices.split(self.batch_size), masks.split(self.batch_size), strict=True):
+        logits: list[torch.Tensor] = []
+        for start in range(0, len(slices), self.batch_size):
+            part, mask = slices[start : start + self.batch_size], masks[start : start + self.batch_size]
             part = part.contiguous(memory_format=torch.channels_last)
             if self.normalise is not None:
                 part = self.normalise(part)
@@ -91,7 +92,6 @@ class VolumeInferer(Inferer):
             cam = cam * GATES[self.gate](part_logits)[:, :, None, None]
             if maps is None:  # filled in place, so that no second copy of the volume is held
                 maps = cam.new_empty((len(slices), *cam.shape[1:]))
-            start = sum(len(done) for done in logits)
             maps[start : start + len(part)] = cam
             logits.append(part_logits)
         assert maps is not None

@@ -25,7 +25,9 @@ class CrossModalityEquivarianceLoss(nn.Module):
         trust_teacher: only slices in which the teacher says tumour count (published code, ours).
     """
 
-    def __init__(self, reduction: str = "sum", positive_only: bool = True, trust_teacher: bool = True) -> None:
+    def __init__(
+        self, reduction: str = "sum", positive_only: bool = True, trust_teacher: bool = True
+    ) -> None:
         super().__init__()
         self.reduction = check_reduction("CrossModalityEquivarianceLoss", reduction)
         self.positive_only, self.trust_teacher = positive_only, trust_teacher

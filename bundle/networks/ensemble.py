@@ -31,7 +31,9 @@ class BranchEnsemble(nn.Module):
     ) -> None:
         super().__init__()
         if not modalities or isinstance(modalities, str):
-            raise ValueError(f"BranchEnsemble modalities: expected a list of at least one name, got {modalities!r}")
+            raise ValueError(
+                f"BranchEnsemble modalities: expected a list of at least one name, got {modalities!r}"
+            )
         self.modalities = tuple(modalities)
         self.inputs = len(self.modalities) if early_fusion else 1
         count = 1 if early_fusion else len(self.modalities)

@@ -41,4 +41,6 @@ class Readout:
 
     def _check(self, tensor: torch.Tensor) -> None:
         if tensor.shape[1] % 2:
-            raise ValueError(f"Readout: expected two channels a branch, got {tensor.shape[1]}; check head_channels")
+            raise ValueError(
+                f"Readout: expected two channels a branch, got {tensor.shape[1]}; check head_channels"
+            )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -26,7 +28,12 @@ class CamUNet(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int = 1, head_channels: int = 1, width: int = 64, levels: int = 3, dropout: float = 0.0
+        self,
+        in_channels: int = 1,
+        head_channels: int = 1,
+        width: int = 64,
+        levels: int = 3,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if levels < 1:
@@ -34,7 +41,7 @@ class CamUNet(nn.Module):
         channels = [width * 2**level for level in range(levels)] + [width * 2 ** (levels - 1)]
         self.levels = levels
         self.encoder = nn.ModuleList([_double_convolution(in_channels, width)])
-        self.encoder.extend(_double_convolution(a, b) for a, b in zip(channels[:-1], channels[1:], strict=True))
+        self.encoder.extend(_double_convolution(a, b) for a, b in pairwise(channels))
         self.decoder = nn.ModuleList()
         deep = channels[-1]
         for level in reversed(range(levels)):

@@ -59,7 +59,9 @@ class RankPooling(Pooling):
     def __init__(self, decay_per_mille: float = 0.987, foreground_only: bool = True) -> None:
         super().__init__(foreground_only)
         if not 0 < decay_per_mille <= 1:
-            raise ValueError(f"RankPooling decay_per_mille: expected a number in (0, 1], got {decay_per_mille}")
+            raise ValueError(
+                f"RankPooling decay_per_mille: expected a number in (0, 1], got {decay_per_mille}"
+            )
         self.decay_per_mille = decay_per_mille
 
     def pool(self, values: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:

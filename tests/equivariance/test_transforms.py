@@ -36,7 +36,9 @@ def test_array_transform_is_traced_and_inverted(kind):
 
 
 def test_dictionary_transform_draws_once_for_all_keys_and_inverts_through_compose():
-    pipeline = Compose([RandWarpd(["image", "mask"], WarpPolicy(kinds=["rotate"]), mode=("bilinear", "nearest"))])
+    pipeline = Compose(
+        [RandWarpd(["image", "mask"], WarpPolicy(kinds=["rotate"]), mode=("bilinear", "nearest"))]
+    )
     pipeline.set_random_state(1)
     data = pipeline({"image": blob(), "mask": (blob() > 0.5).float(), "case": "017"})
     assert torch.equal(data["mask"].as_tensor(), (data["image"].as_tensor() > 0.5).float())
