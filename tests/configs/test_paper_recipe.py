@@ -53,7 +53,7 @@ def test_changed_defaults_leave_it_as_it_is(complete, tmp_path):
 
 
 def test_data_are_normalised_slice_by_slice_after_the_warp(recipe):
-    assert recipe["modalities"] == ["t1", "t1ce", "t2", "flair"]
+    assert recipe["modalities"] == ["t1", "t1c", "t2", "flair"]
     assert recipe.get_parsed_content("preprocessing") is None
     normalise = recipe.get_parsed_content("slice_normalization")
     assert isinstance(normalise, SliceNormalization)
