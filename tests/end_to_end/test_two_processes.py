@@ -16,6 +16,7 @@ from tests.running import SIZE, TRAINING, flags, make_raw, prepare, run_here, ty
 # 5 slices to train on and 5 to validate on; in validation one rank has two batches, the other one.
 SPLITS = {"train": ["001"], "validation": ["002"], "test": ["003", "004"]}
 CONFIG = "['configs/train.yaml','configs/method_paper.yaml','configs/run_multi_gpu.yaml']"
+pytestmark = pytest.mark.slow  # three launches of two processes
 OPTIONS = {**TRAINING, "batch_size": 1, "learning_rate": 0.01, "validate#dataloader#batch_size": 2}
 
 
