@@ -6,8 +6,10 @@ import difflib
 import inspect
 import json
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import yaml
@@ -18,8 +20,8 @@ from bundle.data.names import name_list
 BUNDLE_ROOT = Path(__file__).resolve().parent.parent  # right from any working directory
 CONFIG_DIR = BUNDLE_ROOT / "configs"
 # Ids that may change between a run and its continuation without changing what each step computes.
+# (`epochs` may not: the learning rate's schedule spans them.)
 FREE_IDS = {
-    "epochs",
     "device",
     "output_dir",
     "dataset_dir",
@@ -85,6 +87,20 @@ def check_ids(config: Mapping[str, Any] | None = None) -> None:
             f"config id {name!r} is unknown and nothing refers to it; did you mean {near[0]!r}? "
             f"(known ids are the top-level names in {CONFIG_DIR.name}/*.yaml)"
         )
+
+
+def tell_cause_last() -> None:
+    """Let an uncaught error end with its cause: MONAI wraps every error, which buries ours in the traceback."""
+
+    def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        sys.__excepthook__(kind, error, trace)
+        cause = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        if cause is not error:
+            print(f"\nerror: {cause}", file=sys.stderr)
+
+    sys.excepthook = report
 
 
 def differing_ids(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import yaml
 
 from bundle import configuration
-from bundle.configuration import check_ids, differing_ids, merged_config, settings_of_run
+from bundle.configuration import (
+    check_ids,
+    differing_ids,
+    merged_config,
+    settings_of_run,
+    tell_cause_last,
+)
 from bundle.data import name_list
 
 
@@ -77,10 +85,9 @@ def test_differing_ids_are_named_in_order():
 
 
 def test_what_says_nothing_of_the_result_may_differ():
-    before = {"width": 16, "epochs": 4, "output_dir": "a", "dataset_dir": "b", "device": "cpu"}
+    before = {"width": 16, "output_dir": "a", "dataset_dir": "b", "device": "cpu"}
     after = {
         "width": 16,
-        "epochs": 8,
         "output_dir": "c",
         "dataset_dir": "d",
         "device": "cuda",
@@ -102,3 +109,16 @@ def test_a_list_of_modalities_equals_what_a_command_line_makes_of_it():
 def test_settings_that_were_not_recorded_are_not_compared():
     assert differing_ids({}, {"width": 16}) == []
     assert differing_ids({"width": 16}, {}) == []
+
+
+def test_an_uncaught_error_ends_with_its_cause(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    tell_cause_last()
+    try:
+        try:
+            raise ValueError("case 017: modality t2 is missing")
+        except ValueError as cause:
+            raise RuntimeError("Failed to evaluate") from cause
+    except RuntimeError as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+    assert capsys.readouterr().err.endswith("\nerror: case 017: modality t2 is missing\n")

@@ -27,14 +27,9 @@ def make(complete: str, kind: str, dataset_dir: Path, output_dir: Path, **overri
 
 
 # MONAI compares the interval of the ValidationHandler with the text "@val_interval" and fails for a number.
-NO_VAL_INTERVAL = pytest.mark.xfail(
-    strict=True, raises=AttributeError, reason="train.yaml lacks val_interval"
-)
 
 
-@pytest.mark.parametrize(
-    ("complete", "kind"), [pytest.param(*WORKFLOWS[0], marks=NO_VAL_INTERVAL), *WORKFLOWS[1:]]
-)
+@pytest.mark.parametrize(("complete", "kind"), WORKFLOWS)
 def test_no_property_is_missing_or_under_another_id(complete, kind, dataset_dir, tmp_path):
     assert make(complete, kind, dataset_dir, tmp_path).check_properties() == []
 

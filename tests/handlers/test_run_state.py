@@ -118,11 +118,13 @@ def test_a_run_killed_in_its_first_epoch_starts_over(tmp_path):
     assert identical(resumed.network.state_dict(), undisturbed.network.state_dict())
 
 
-def test_a_finished_run_can_be_given_more_epochs_and_has_nothing_to_do_without(tmp_path):
+def test_a_finished_run_has_nothing_to_do_and_other_epochs_are_other_settings(tmp_path):
     finished = train(tmp_path / "more", epochs=2)
     again = train(tmp_path / "more", epochs=2)
     assert identical(again.network.state_dict(), finished.network.state_dict())
-    longer = train(tmp_path / "more", epochs=4, settings={**SETTINGS, "epochs": 7})
+    with pytest.raises(ValueError, match="epochs"):  # a schedule that spans the epochs would be another one
+        train(tmp_path / "more", epochs=4, settings={**SETTINGS, "epochs": 7})
+    longer = train(tmp_path / "more", epochs=4)
     assert longer.trainer.state.epoch == 4
     assert identical(longer.network.state_dict(), train(tmp_path / "undisturbed").network.state_dict())
 
@@ -135,7 +137,7 @@ def test_without_resume_a_run_starts_over(tmp_path):
 
 def test_going_on_under_other_settings_is_refused_by_id(tmp_path):
     train(tmp_path, epochs=1)
-    changed = {**SETTINGS, "width": 4, "modalities": ["t1", "t2"], "output_dir": "b", "epochs": 9}
+    changed = {**SETTINGS, "width": 4, "modalities": ["t1", "t2"], "output_dir": "b"}
     with pytest.raises(
         ValueError, match=r"other settings \(modalities, width differ\); give another --output_dir"
     ):
@@ -144,7 +146,7 @@ def test_going_on_under_other_settings_is_refused_by_id(tmp_path):
 
 def test_settings_that_say_nothing_of_the_result_may_change(tmp_path):
     train(tmp_path, epochs=1)
-    resumed = train(tmp_path, epochs=2, settings={**SETTINGS, "epochs": 2, "output_dir": "moved"})
+    resumed = train(tmp_path, epochs=2, settings={**SETTINGS, "output_dir": "moved"})
     assert resumed.trainer.state.epoch == 2
 
 
