@@ -11,8 +11,9 @@ import pytest
 import torch
 from monai.losses import DiceCELoss
 from monai.networks.nets import BasicUNet
+from torch.nn.functional import avg_pool2d, interpolate, pad
 
-from bundle.data.phantom import make_phantom
+from bundle.data.phantom import _plan_cohort, make_phantom
 from bundle.data.phantom_anatomy import draw_anatomy, smooth_noise, template_grid
 from bundle.data.readers import find_brats
 
@@ -85,8 +86,6 @@ def test_each_split_of_five_has_every_stratum_and_splits_share_no_case(root):
 
 
 def test_a_fifth_of_the_default_cohort_is_healthy():
-    from bundle.data.phantom import _plan_cohort
-
     cohort = _plan_cohort((24, 6, 12), 0)
     healthy = [sum(s.stratum == "healthy" for s in cohort[name]) for name in ("train", "validation", "test")]
     assert healthy == [5, 1, 2]  # a fifth of 24, 6 and 12
@@ -194,45 +193,54 @@ def best_threshold_dice(cases, modality: str) -> float:
     return float(max(curve))
 
 
+@pytest.fixture(scope="module")
+def full_size(tmp_path_factory) -> Path:
+    """The default cohort: 24, 6 and 12 subjects at 2 mm."""
+    return make_phantom(tmp_path_factory.mktemp("full_size"), progress=False)
+
+
 @pytest.mark.slow
-def test_thresholds_find_the_lesion_as_badly_as_in_real_glioma(tmp_path):
-    make_phantom(tmp_path, subjects=(0, 0, 16), seed=11, progress=False)
-    cases = read(tmp_path, "test")
+def test_thresholds_find_the_lesion_as_badly_as_in_real_glioma(full_size):
+    cases = [case for split in ("train", "validation", "test") for case in read(full_size, split)]
     assert 65 <= best_threshold_dice(cases, "flair") <= 80
     assert 40 <= best_threshold_dice(cases, "t2") <= 60
     assert best_threshold_dice(cases, "t1") < 30
 
 
 @pytest.mark.slow
-def test_a_network_with_masks_segments_it_as_well_as_real_glioma(tmp_path):
-    make_phantom(tmp_path, subjects=(20, 0, 10), seed=11, spacing_mm=4.0, progress=False)
+def test_a_network_with_masks_segments_it_as_well_as_real_glioma(full_size):
+    """Dice + cross-entropy on the four modalities at 4 mm in the plane; takes about four minutes on two cores."""
 
-    def slices(case):
+    def slices(case, step: int):
         _, z, labels, brain = case
-        some = brain.any((0, 1))
-        image, truth = torch.from_numpy(z).permute(3, 0, 1, 2), torch.from_numpy(labels > 0).permute(2, 0, 1)
-        _, _, width, height = image.shape
-        pad = (0, 64 - height, 0, 64 - width)
-        image, truth = (torch.nn.functional.pad(a[some], pad) for a in (image, truth[:, None].float()))
-        return image, truth
+        some = np.flatnonzero(brain.any((0, 1)))[::step]
+        image = torch.from_numpy(z[..., some]).permute(3, 0, 1, 2)
+        truth = torch.from_numpy(labels[..., some] > 0).permute(2, 0, 1)[:, None].float()
+        _, _, rows, columns = image.shape
+        return [pad(part, (0, 128 - columns, 0, 128 - rows)) for part in (image, truth)]
 
-    train = [slices(case) for case in read(tmp_path, "train")]
-    images, truths = (torch.cat(parts) for parts in zip(*train, strict=True))
+    train = [slices(case, 2) for case in read(full_size, "train")]
+    images, truths = (avg_pool2d(torch.cat(parts), 2) for parts in zip(*train, strict=True))
+    truths = (truths > 0.5).float()
     torch.manual_seed(0)
     net = BasicUNet(2, 4, 1, features=(16, 16, 32, 64, 128, 16), norm="batch")
-    optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3)
+    net = net.to(memory_format=torch.channels_last)
+    epochs, batches = 6, -(-len(images) // 16)
+    optimizer = torch.optim.AdamW(net.parameters())
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=epochs * batches)
     loss_function = DiceCELoss(sigmoid=True, batch=True)
-    for _ in range(5):
+    for _ in range(epochs):
         for index in torch.randperm(len(images)).split(16):
             loss = loss_function(net(images[index]), truths[index])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            schedule.step()
     net.eval()
     dice = []
-    for image, truth in map(slices, read(tmp_path, "test")):
+    for image, truth in (slices(case, 1) for case in read(full_size, "test")):
         if truth.any():
             with torch.no_grad():
-                found = net(image) > 0
+                found = interpolate(net(avg_pool2d(image, 2)), scale_factor=2, mode="bilinear") > 0
             dice.append(200 * float((found * truth).sum() / (found.sum() + truth.sum())))
-    assert 85 <= np.mean(dice) <= 93
+    assert 85 <= np.mean(dice) <= 93, dice
