@@ -49,6 +49,22 @@ MODEL_IDS = (
 )
 
 
+def switch(value: Any) -> bool:
+    """A switch from a config or a command line, where ``--resume false`` arrives as text.
+
+    Raises:
+        ValueError: for anything but true and false.
+
+    >>> switch(True), switch("false")
+    (True, False)
+    """
+    if isinstance(value, bool):
+        return value
+    if str(value).lower() in ("true", "false"):
+        return str(value).lower() == "true"
+    raise ValueError(f"expected true or false, got {value!r}; correct the option")
+
+
 def merged_config() -> dict[str, Any]:
     """The raw config, all files and overrides merged, of the MONAI workflow that is evaluating this call.
 

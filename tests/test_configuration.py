@@ -13,6 +13,7 @@ from bundle.configuration import (
     differing_ids,
     merged_config,
     settings_of_run,
+    switch,
     tell_cause_last,
 )
 from bundle.data import name_list
@@ -122,3 +123,10 @@ def test_an_uncaught_error_ends_with_its_cause(monkeypatch, capsys):
     except RuntimeError as error:
         sys.excepthook(type(error), error, error.__traceback__)
     assert capsys.readouterr().err.endswith("\nerror: case 017: modality t2 is missing\n")
+
+
+def test_switches_are_taken_as_text_and_nothing_else_is():
+    assert switch("True") is True
+    assert switch("false") is False
+    with pytest.raises(ValueError, match="expected true or false, got 'no'"):
+        switch("no")

@@ -193,7 +193,8 @@ class CaseDataset(Dataset):
             record = raw_record(entry, self.modalities)
             name, channels = record.case, list(range(len(self.modalities)))
             arrays = to_slices(read_case(record, self.modalities, **self.options), self.spatial_size)
-        image = np.ascontiguousarray(arrays.image[:, channels], dtype=np.float32)
+        in_order = channels == list(range(arrays.image.shape[1]))
+        image = np.array(arrays.image if in_order else arrays.image[:, channels], dtype=np.float32)
         foreground = arrays.foreground.astype(np.float32)
         item = {
             "image": torch.from_numpy(image).permute(1, 2, 3, 0),

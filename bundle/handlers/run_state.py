@@ -124,7 +124,8 @@ class RunState:
         self.random.load_state_dict(random_by_rank[idist.get_rank() % len(random_by_rank)])
         Checkpoint.load_objects(to_load=self.objects, checkpoint=checkpoint)
         engine.state.max_epochs = max_epochs
-        engine.logger.info(f"resumed from {self.last}, epoch {engine.state.epoch}")
+        if idist.get_rank() == 0:
+            print(f"going on from {self.last}, {engine.state.epoch} of {max_epochs} epochs done", flush=True)
 
     def _save(self, engine: Engine) -> None:
         random_by_rank = [self.random.state_dict()]

@@ -33,6 +33,11 @@ class JointLoss(nn.Module):
         super().__init__()
         used = {name: term for name, term in terms.items() if term is not None}
         for name, term in used.items():
+            if not isinstance(term, Mapping):
+                raise ValueError(
+                    f"loss_terms::{name}: expected a loss and a weight, got {term!r}; on a command line, None "
+                    f"switches a term off"
+                )
             if set(term) != {"loss", "weight"}:
                 raise ValueError(f"loss_terms::{name}: expected the keys loss and weight, got {sorted(term)}")
         if not used:

@@ -50,7 +50,7 @@ def runs(dataset_dir) -> dict[str, Path]:
     processes = [start(dataset_dir, whole, 2), start(dataset_dir, halves, 1)]
     for process in processes:
         finish(process)
-    assert "resumed from" in finish(start(dataset_dir, halves, 2))
+    assert "going on from" in finish(start(dataset_dir, halves, 2))
     return {"whole": whole, "halves": halves}
 
 
