@@ -21,7 +21,7 @@ RECIPE = ("dataset_paper", "network_paper", "method_paper")
 # Ids that decide where and how a recipe runs, or only put its parts together, not what it computes.
 PLUMBING = {
     *("imports", "bundle_root", "dataset_dir", "output_dir", "cache_dir", "datalist", "patterns", "split"),
-    *("splits", "checkpoint", "resume", "reference", "seed", "workers", "save_also", "val_interval"),
+    *("splits", "checkpoint", "resume", "reference", "seed", "workers", "save_also", "val_interval", "finalize"),
     *("names", "map_names", "device", "network", "loss", "train", "validate", "data", "dataset"),
     *("dataloader", "inferer", "postprocessing", "handlers", "evaluator"),
     *("initialize", "training", "run", "inference", "evaluating"),
