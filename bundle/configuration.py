@@ -92,7 +92,7 @@ def check_ids(config: Mapping[str, Any] | None = None) -> None:
     config = merged_config() if config is None else config
     known: set[str] = set()
     for file in sorted(CONFIG_DIR.glob("*.yaml")):
-        known |= set(yaml.safe_load(file.read_text()))
+        known |= set(yaml.safe_load(file.read_text(encoding="utf-8")))
     known = {re.split("#|::", name.lstrip("+"))[0] for name in known}
     text = json.dumps(config, default=str)
     for name in config:
