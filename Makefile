@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test lint bench clean-demo
+.PHONY: demo test test-slow lint bench clean-demo
 
 # Set up again only when the pinned dependencies change. `pip install torch` needs no CUDA here: the pin decides.
 $(VENV)/.ready: pyproject.toml
+	@echo 'setting up $(VENV): some minutes, once'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
@@ -22,8 +23,12 @@ demo: $(VENV)/.ready
 	$(RUN) --config_file configs/evaluate.yaml $(ON_DEMO)
 	@printf 'masks    %s\nmaps     %s\npicture  %s\n' $(DEMO)/run/masks $(DEMO)/run/cams $(DEMO)/run/contact_sheet.png
 
+# One process a core, one thread each: tests are many and small.
 test: $(VENV)/.ready
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto -m 'not slow' --disable-warnings
+
+test-slow: $(VENV)/.ready
+	$(BIN)/python -m pytest -q -m slow --disable-warnings
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
