@@ -6,7 +6,7 @@ DEMO := demo
 
 .PHONY: demo test test-slow lint bench clean-demo
 
-# Set up again only when the pinned dependencies change. `pip install torch` needs no CUDA here: the pin decides.
+# Set up again only when the pinned dependencies change. On Linux the index's torch brings CUDA along.
 $(VENV)/.ready: pyproject.toml
 	@echo 'setting up $(VENV): some minutes, once'
 	$(PYTHON) -m venv $(VENV)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import json
 import re
@@ -15,7 +14,7 @@ from typing import Any
 import yaml
 from monai.bundle import ConfigWorkflow
 
-from bundle.data.names import name_list
+from bundle.data.names import name_list, nearest_name
 
 BUNDLE_ROOT = Path(__file__).resolve().parent.parent  # right from any working directory
 CONFIG_DIR = BUNDLE_ROOT / "configs"
@@ -32,6 +31,8 @@ FREE_IDS = {
     "_meta_",
 }
 
+CONSTANTS = {"true": "True", "false": "False", "null": "None"}
+
 # Ids that decide what a network's output means; training and inference must agree on them.
 MODEL_IDS = (
     "modalities",
@@ -47,22 +48,6 @@ MODEL_IDS = (
     "pooling",
     "cam_reader",
 )
-
-
-def switch(value: Any) -> bool:
-    """A switch from a config or a command line, where ``--resume false`` arrives as text.
-
-    Raises:
-        ValueError: for anything but true and false.
-
-    >>> switch(True), switch("false")
-    (True, False)
-    """
-    if isinstance(value, bool):
-        return value
-    if str(value).lower() in ("true", "false"):
-        return str(value).lower() == "true"
-    raise ValueError(f"expected true or false, got {value!r}; correct the option")
 
 
 def merged_config() -> dict[str, Any]:
@@ -90,19 +75,31 @@ def check_ids(config: Mapping[str, Any] | None = None) -> None:
         ValueError: naming each unknown id and the nearest known one.
     """
     config = merged_config() if config is None else config
-    known: set[str] = set()
-    for file in sorted(CONFIG_DIR.glob("*.yaml")):
-        known |= set(yaml.safe_load(file.read_text(encoding="utf-8")))
-    known = {re.split("#|::", name.lstrip("+"))[0] for name in known}
+    _refuse_spelt_out_constants(config)
+    shipped = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in sorted(CONFIG_DIR.glob("*.yaml"))]
+    known = {re.split("#|::", name.lstrip("+"))[0] for file in shipped for name in file}
     text = json.dumps(config, default=str)
     for name in config:
-        if name in known or name.startswith("_") or re.search(rf"@{re.escape(name)}\b", text):
-            continue
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-        raise ValueError(
-            f"config id {name!r} is unknown and nothing refers to it; did you mean {near[0]!r}? "
-            f"(known ids are the top-level names in {CONFIG_DIR.name}/*.yaml)"
-        )
+        if name not in known and not name.startswith("_") and not re.search(rf"@{re.escape(name)}\b", text):
+            raise ValueError(
+                f"config id {name!r} is unknown and nothing refers to it; {nearest_name(name, known)} "
+                f"(known ids are the top-level names in {CONFIG_DIR.name}/*.yaml)"
+            )
+    for section in ("train", "validate"):  # plain mappings, whose keys nothing else checks
+        known = {key for file in shipped for key in file.get(section, {})}
+        found = config.get(section)
+        for key in found if isinstance(found, Mapping) else ():
+            if key not in known:
+                raise ValueError(f"config id '{section}#{key}' is unknown; {nearest_name(key, known)}")
+
+
+def _refuse_spelt_out_constants(value: Any, path: str = "") -> None:
+    """Text such as ``false`` from a command line counts as true in Python; ``--resume false`` would resume."""
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            _refuse_spelt_out_constants(part, f"{path}#{key}" if path else str(key))
+    elif isinstance(value, str) and (constant := CONSTANTS.get(value.lower())):
+        raise ValueError(f"config id {path!r} is the text {value!r}; write {constant} on a command line")
 
 
 def tell_cause_last() -> None:

@@ -9,7 +9,7 @@ from bundle.data.geometry import SliceGeometry
 from bundle.data.labels import read_label, tags_from_mask
 from bundle.data.masks import read_mask
 from bundle.data.names import name_list, nearest_name
-from bundle.data.normalisation import NormalizeByForegroundd, SliceNormalization
+from bundle.data.normalisation import LowestToZerod, NormalizeByForegroundd, SliceNormalization
 from bundle.data.phantom import make_phantom
 from bundle.data.prepare import Preparation, PrepareOptions, prepare_cohort
 from bundle.data.readers import download_decathlon, find_brats, find_cases, find_decathlon, find_folder
@@ -27,6 +27,7 @@ __all__ = [
     "CaseVolumes",
     "ImageSource",
     "LoadTruthd",
+    "LowestToZerod",
     "NormalizeByForegroundd",
     "Preparation",
     "PrepareOptions",

@@ -35,6 +35,23 @@ class NormalizeByForegroundd(MapTransform):
         return d
 
 
+class LowestToZerod(MapTransform):
+    """Shift each slice and channel so that its lowest value, the background of most scans, is 0.
+
+    A warp fills in 0; where the background is another number (scans that were z-scored before, say), that would be
+    bright tissue. Z-scoring a slice afterwards gives the same as without the shift.
+
+    Args:
+        keys: images, channels first, then rows and columns: (K, H, W) or (K, H, W, S).
+    """
+
+    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = d[key] - d[key].amin(dim=(1, 2), keepdim=True)
+        return d
+
+
 class SliceNormalization:
     """Each slice and channel to mean 0 and SD 1, background included (Patel and Dolz 2022, published code).
 

@@ -35,6 +35,7 @@ class WarpPolicy(Randomizable):
         scale_range: Sequence[float] = (0.8, 1.2),
         shift_frac: float = 0.3,
     ) -> None:
+        kinds = kinds.split(",") if isinstance(kinds, str) else kinds  # as a command line gives them
         unknown = [kind for kind in kinds if kind not in KINDS]
         if unknown or not kinds:
             raise ValueError(f"warp kinds: expected some of {', '.join(KINDS)}, got {list(kinds)}")

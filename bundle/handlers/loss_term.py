@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 from monai.handlers import ParamSchedulerHandler
@@ -72,6 +73,8 @@ class LossTermHandler(ParamSchedulerHandler):
 
     def _log(self, engine: Engine) -> None:
         if self._sum is not None:
-            engine.state.metrics[f"loss_{self.term}"] = float(self._sum) / self._steps
+            total = idist.all_reduce(self._sum.clone())  # over all processes; one process: itself
+            steps = idist.all_reduce(self._steps)
+            engine.state.metrics[f"loss_{self.term}"] = float(total) / float(steps)
         engine.state.metrics[f"weight_{self.term}"] = self.loss.weights[self.term]
         self._sum, self._steps = None, 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,7 +47,7 @@ class RunState:
 
     ``checkpoints/last.pt`` holds all of ``objects``, the trainer, random states and the settings;
     ``models/model.pt`` is the flat state dict of the network at the lowest ``metric`` so far, with the settings in
-    ``models/model.json`` beside it, where ``spatial_size`` is the one that the slices were prepared with. Both
+    ``models/model.json`` beside it, together with the size of the slices and the cases and tags of the data. Both
     checkpoints are written to a temporary file and renamed. An undisturbed run and a resumed one give the same
     weights, bit for bit, on CPU.
 
@@ -89,7 +90,7 @@ class RunState:
     def attach(self, engine: Engine) -> None:
         """Attach to the trainer, after the handler that validates."""
         self.objects["trainer"] = engine
-        engine.add_event_handler(Events.STARTED, self._note_size)
+        engine.add_event_handler(Events.STARTED, self._note_data)
         engine.add_event_handler(Events.STARTED, self._resume)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
         engine.add_event_handler(Events.COMPLETED, self._tell)
@@ -102,10 +103,22 @@ class RunState:
         """Take over best value and its epoch."""
         self.best_value, self.best_epoch = float(state["value"]), int(state["epoch"])
 
-    def _note_size(self, engine: Engine) -> None:
-        dataset = getattr(getattr(engine, "data_loader", None), "dataset", None)
-        if self.settings and isinstance(dataset, SliceDataset):
-            self.settings["spatial_size"] = dataset.cases[0].geometry.spatial_size
+    def _note_data(self, engine: Engine) -> None:
+        """What a run was trained on belongs to its settings: it must not change on the way."""
+        if not self.settings:
+            return
+        self.settings["processes"] = idist.get_world_size()
+        for owner, cases, tags in (
+            (engine, "training_cases", "training_tags"),
+            (self.evaluator, "validation_cases", "validation_tags"),
+        ):
+            dataset = getattr(getattr(owner, "data_loader", None), "dataset", None)
+            if isinstance(dataset, SliceDataset):
+                self.settings["spatial_size"] = dataset.cases[0].geometry.spatial_size
+                self.settings[cases] = [case.case for case in dataset.cases]
+                self.settings[tags] = hashlib.sha256(
+                    dataset.slice_index.tobytes() + dataset.tags.tobytes()
+                ).hexdigest()
 
     def _resume(self, engine: Engine) -> None:
         if not self.resume or not self.last.is_file():
@@ -117,7 +130,7 @@ class RunState:
         if changed:
             raise ValueError(
                 f"{self.last} is of a run with other settings ({', '.join(changed)} differ); give another "
-                f"--output_dir, or --resume false to start over in this one"
+                f"--output_dir, or --resume False to start over in this one"
             )
         max_epochs = engine.state.max_epochs
         random_by_rank = checkpoint.pop("random_by_rank")
@@ -145,12 +158,20 @@ class RunState:
         _write({**states, "random_by_rank": random_by_rank, "settings": self.settings}, self.last)
 
     def _tell(self, engine: Engine) -> None:
+        if self.best_epoch == 0:
+            raise ValueError(
+                f"no epoch was validated, so {self.best} was not written; lower --val_interval to at most the "
+                f"number of --epochs (the last weights are in {self.last})"
+            )
         if idist.get_rank() == 0:
             measured = "" if self.evaluator is None else f", {self.metric} {self.best_value:.4f}"
             print(f"weights of epoch {self.best_epoch}{measured}: {self.best}", flush=True)
 
     def _value(self) -> float:
+        """The last metric: an epoch without validation repeats it, and only a lower one is better."""
         assert self.evaluator is not None
+        if self.metric not in self.evaluator.state.metrics:  # not validated yet
+            return math.inf
         value = float(self.evaluator.state.metrics[self.metric])
         if not math.isfinite(value):
             raise ValueError(

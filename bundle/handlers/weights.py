@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -56,14 +57,33 @@ class LoadWeights:
                 f"give the overlays and the --modalities, --width and --levels that it was trained with"
             ) from error
         dataset = getattr(getattr(engine, "data_loader", None), "dataset", None)
-        if isinstance(dataset, CaseDataset) and dataset.spatial_size is None:
-            dataset.spatial_size = trained.get("spatial_size")
+        if isinstance(dataset, CaseDataset):
+            if dataset.spatial_size is None:
+                dataset.spatial_size = trained.get("spatial_size")
+            self._warn_of_known_cases(dataset, trained)
 
     def _trained_settings(self, state: Mapping[str, Any]) -> dict[str, Any]:
         beside = self.checkpoint.with_suffix(".json")
         if "settings" in state:
             return dict(state["settings"])
-        return json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+        if beside.is_file():
+            return json.loads(beside.read_text(encoding="utf-8"))
+        warnings.warn(
+            f"{beside} is missing, so nothing tells whether these settings (modalities and their order, size, pooling) "
+            f"are those of the training; copy it together with {self.checkpoint.name}",
+            stacklevel=2,
+        )
+        return {}
+
+    def _warn_of_known_cases(self, dataset: CaseDataset, trained: Mapping[str, Any]) -> None:
+        known = {*trained.get("training_cases", []), *trained.get("validation_cases", [])}
+        seen = [case for entry in dataset.data if (case := str(entry.get("case"))) in known]
+        if seen:
+            warnings.warn(
+                f"{len(seen)} of {len(dataset.data)} cases were used to train or select {self.checkpoint} "
+                f"({', '.join(seen[:5])}{', ...' if len(seen) > 5 else ''}): they say nothing of new patients",
+                stacklevel=2,
+            )
 
     def _check_settings(self, trained: Mapping[str, Any]) -> None:
         shared = [name for name in MODEL_IDS if name in trained and name in self.settings]

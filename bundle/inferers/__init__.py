@@ -9,10 +9,7 @@ from bundle.inferers.tags import TagInferer
 from bundle.inferers.two_view import TwoViewInferer
 from bundle.inferers.volume import VolumeInferer
 
-INFERERS = {"cam": CamInferer, "grad_cam": GradCamInferer, "grad_cam_plus_plus": GradCamPlusPlusInferer}
-
 __all__ = [
-    "INFERERS",
     "CamInferer",
     "CamReader",
     "FuseMapsd",

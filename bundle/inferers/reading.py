@@ -25,15 +25,27 @@ class CamReader:
         self.readout, self.pooling = readout, pooling
         self.foreground_only, self.epsilon = foreground_only, epsilon
 
-    def logits(self, evidence: torch.Tensor, foreground: torch.Tensor) -> torch.Tensor:
-        """Evidence (B, N * C, H, W) and foreground (B, 1, H, W) to the branches' log odds of tumour, (B, N)."""
-        return self.readout.logits(self.pooling(evidence, foreground))
+    def logits(
+        self, evidence: torch.Tensor, foreground: torch.Tensor, field_of_view: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The branches' log odds of tumour, (B, N).
 
-    def cams(self, evidence: torch.Tensor, foreground: torch.Tensor) -> torch.Tensor:
-        """Evidence (B, N * C, H, W) and foreground (B, 1, H, W) to maps in [0, 1], (B, N, H, W)."""
-        return self.normalise(self.readout.maps(evidence), foreground)
+        Args:
+            evidence: (B, N * C, H, W).
+            foreground: 1 inside, (B, 1, H, W).
+            field_of_view: 1 where a warped slice shows something, (B, 1, H, W); ``None`` for all of it.
+        """
+        return self.readout.logits(self.pooling(evidence, foreground, field_of_view))
 
-    def normalise(self, maps: torch.Tensor, foreground: torch.Tensor) -> torch.Tensor:
+    def cams(
+        self, evidence: torch.Tensor, foreground: torch.Tensor, field_of_view: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Class activation maps in [0, 1], (B, N, H, W); arguments as `logits`."""
+        return self.normalise(self.readout.maps(evidence), foreground, field_of_view)
+
+    def normalise(
+        self, maps: torch.Tensor, foreground: torch.Tensor, field_of_view: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Negative evidence cut off, then min-max over each slice and branch: the paper's "max-normalised" CAM.
 
         ``relu(p - min p - e) / (max p - min p + e)`` with ``p = relu(map)``. Gradients go through maximum and
@@ -42,16 +54,15 @@ class CamReader:
         Args:
             maps: (B, N, H, W), in logits.
             foreground: 1 inside, (B, 1, H, W).
+            field_of_view: see `logits`; the map is 0 elsewhere, and scaled by what lies inside.
 
         Returns:
             Maps in [0, 1], (B, N, H, W).
         """
+        inside = foreground > 0.5 if self.foreground_only else torch.ones_like(foreground, dtype=torch.bool)
+        if field_of_view is not None:
+            inside = inside & (field_of_view > 0.5)
         positive = maps.relu()
-        if not self.foreground_only:
-            lowest = positive.amin(dim=(2, 3), keepdim=True)
-            highest = positive.amax(dim=(2, 3), keepdim=True)
-            return (positive - lowest - self.epsilon).relu() / (highest - lowest + self.epsilon)
-        inside = foreground > 0.5
         highest = positive.masked_fill(~inside, 0.0).amax(dim=(2, 3), keepdim=True)
         lowest = torch.minimum(
             positive.masked_fill(~inside, torch.inf).amin(dim=(2, 3), keepdim=True), highest

@@ -52,6 +52,7 @@ class TwoViewInferer(Inferer):
         if self.normalise is not None:
             plain, warped = self.normalise(plain), self.normalise(warped)
         warped_foreground = (warp.apply(foreground) > 0.5).to(foreground.dtype)
+        field_of_view = warp.field_of_view(inputs)
         with autocast(inputs.device, self.precision):
             if self.views_in_one_batch:
                 evidence, warped_evidence = network(torch.cat([plain, warped])).chunk(2)
@@ -62,10 +63,10 @@ class TwoViewInferer(Inferer):
             evidence, warped_evidence = evidence.float(), warped_evidence.float()
         return Views(
             plain_logits=self.reader.logits(evidence, foreground),
-            warped_logits=self.reader.logits(warped_evidence, warped_foreground),
+            warped_logits=self.reader.logits(warped_evidence, warped_foreground, field_of_view),
             plain_cams=warp.apply(self.reader.cams(evidence, foreground)),
-            warped_cams=self.reader.cams(warped_evidence, warped_foreground),
-            field_of_view=warp.field_of_view(inputs),
+            warped_cams=self.reader.cams(warped_evidence, warped_foreground, field_of_view),
+            field_of_view=field_of_view,
         )
 
     def state_dict(self) -> dict[str, torch.Tensor]:

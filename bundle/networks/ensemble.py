@@ -39,6 +39,13 @@ class BranchEnsemble(nn.Module):
         count = 1 if early_fusion else len(self.modalities)
         self.branches = nn.ModuleList(branch(in_channels=self.inputs) for _ in range(count))
 
+    @property
+    def map_names(self) -> list[str]:
+        """Names of the N branches: the modalities, or one name for the branch that sees them all."""
+        return (
+            list(self.modalities) if len(self.branches) > 1 or len(self.modalities) == 1 else ["early_fusion"]
+        )
+
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         if image.shape[1] != len(self.modalities):
             raise ValueError(

@@ -19,20 +19,25 @@ class Pooling(ABC):
     def __init__(self, foreground_only: bool = True) -> None:
         self.foreground_only = foreground_only
 
-    def __call__(self, evidence: torch.Tensor, foreground: torch.Tensor) -> torch.Tensor:
+    def __call__(
+        self, evidence: torch.Tensor, foreground: torch.Tensor, field_of_view: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Pool a batch.
 
         Args:
             evidence: (B, N * C, H, W), in logits.
             foreground: 1 inside, 0 outside, (B, 1, H, W).
+            field_of_view: 1 where a warped slice shows something, (B, 1, H, W); ``None`` for all of it. Other
+                pixels are not pooled.
 
         Returns:
             (B, N * C). A slice without any foreground gives 0, with no gradient.
         """
         values = evidence.flatten(2)
-        if not self.foreground_only:
-            return self.pool(values, torch.ones_like(values))
-        return self.pool(values, (foreground.flatten(2) > 0.5).to(values.dtype).expand_as(values))
+        inside = foreground > 0.5 if self.foreground_only else torch.ones_like(foreground, dtype=torch.bool)
+        if field_of_view is not None:
+            inside = inside & (field_of_view > 0.5)
+        return self.pool(values, inside.flatten(2).to(values.dtype).expand_as(values))
 
     @abstractmethod
     def pool(self, values: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ import yaml
 from ignite.engine import Engine, Events
 
 from bundle.configuration import CONFIG_DIR
-from bundle.data import SliceNormalization
+from bundle.data import LowestToZerod, SliceNormalization
 from bundle.equivariance import WarpPolicy
 from bundle.inferers import CamInferer
 from bundle.networks import CamUNet
@@ -21,7 +21,18 @@ RECIPE = ("dataset_paper", "network_paper", "method_paper")
 # Ids that decide where and how a recipe runs, or only put its parts together, not what it computes.
 PLUMBING = {
     *("imports", "bundle_root", "dataset_dir", "output_dir", "cache_dir", "datalist", "patterns", "split"),
-    *("splits", "checkpoint", "resume", "reference", "seed", "workers", "save_also", "val_interval", "finalize"),
+    *(
+        "splits",
+        "checkpoint",
+        "resume",
+        "reference",
+        "affines_from_reference",
+        "seed",
+        "workers",
+        "save_also",
+        "val_interval",
+        "finalize",
+    ),
     *("names", "map_names", "device", "network", "loss", "train", "validate", "data", "dataset"),
     *("dataloader", "inferer", "postprocessing", "handlers", "evaluator"),
     *("initialize", "training", "run", "inference", "evaluating"),
@@ -54,7 +65,8 @@ def test_changed_defaults_leave_it_as_it_is(complete, tmp_path):
 
 def test_data_are_normalised_slice_by_slice_after_the_warp(recipe):
     assert recipe["modalities"] == ["t1", "t1c", "t2", "flair"]
-    assert recipe.get_parsed_content("preprocessing") is None
+    (shift,) = recipe.get_parsed_content("preprocessing").transforms
+    assert isinstance(shift, LowestToZerod)
     normalise = recipe.get_parsed_content("slice_normalization")
     assert isinstance(normalise, SliceNormalization)
     assert normalise.epsilon == 1e-12

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bundle.data.normalisation import NormalizeByForegroundd, SliceNormalization
+from bundle.data.normalisation import LowestToZerod, NormalizeByForegroundd, SliceNormalization
 
 
 def by_hand() -> dict[str, torch.Tensor]:
@@ -74,3 +74,11 @@ def test_the_background_counts():
 def test_a_constant_slice_becomes_0(value, layout):
     image = torch.full((2, 2, 96, 96), value).contiguous(memory_format=layout)
     assert not SliceNormalization()(image).any()
+
+
+def test_a_negative_background_becomes_zero_and_slice_normalisation_does_not_notice():
+    image = torch.tensor([[[-3.5, -3.5], [0.5, 1.5]], [[0.0, 0.0], [2.0, 4.0]]])
+    shifted = LowestToZerod("image")({"image": image})["image"]
+    assert torch.equal(shifted, torch.tensor([[[0.0, 0.0], [4.0, 5.0]], [[0.0, 0.0], [2.0, 4.0]]]))
+    normalise = SliceNormalization()
+    torch.testing.assert_close(normalise(shifted[None]), normalise(image[None]))

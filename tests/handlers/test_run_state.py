@@ -211,3 +211,13 @@ def test_a_save_that_fails_leaves_the_earlier_checkpoint_and_no_partial_file(tmp
     with pytest.raises(OSError, match="disk full"):
         train(tmp_path, epochs=2)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_epochs_without_validation_are_saved_and_never_the_best(tmp_path):
+    run = TinyRun(2)
+    never = Engine(lambda engine, batch: None)
+    run_state(run, tmp_path, evaluator=never).attach(run.trainer)
+    with pytest.raises(ValueError, match="no epoch was validated"):
+        run.trainer.run()
+    assert (tmp_path / "checkpoints/last.pt").is_file()
+    assert not (tmp_path / "models/model.pt").exists()

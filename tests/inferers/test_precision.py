@@ -31,5 +31,5 @@ def test_float32_changes_nothing_and_bfloat16_casts_what_the_network_computes():
 
 
 def test_an_unknown_precision_is_refused():
-    with pytest.raises(ValueError, match="expected one of auto, float32, bfloat16, got 'fp8'"):
+    with pytest.raises(ValueError, match="expected one of auto, float32, bfloat16, float16, got 'fp8'"):
         resolve_precision("cpu", "fp8")

@@ -12,8 +12,9 @@ from torch import nn
 
 from bundle.data.normalisation import SliceNormalization
 from bundle.equivariance import Views, Warp, WarpPolicy
-from bundle.inferers import TwoViewInferer
-from bundle.networks import BranchEnsemble
+from bundle.inferers import CamReader, TwoViewInferer
+from bundle.networks import BranchEnsemble, Readout
+from bundle.pooling import AveragePooling
 from tests.tiny import MODALITIES, tiny_network, tiny_reader, tiny_slices
 
 
@@ -146,3 +147,29 @@ def test_gradients_reach_every_branch_through_both_views():
         network = tiny_network()
         (getattr(make()(image, network, foreground), name) ** 2).sum().backward()
         assert all(branch.evidence.weight.grad.any() for branch in network.branches), name
+
+
+@pytest.mark.parametrize("foreground_only", [True, False])
+def test_evidence_that_left_the_field_of_view_matters_to_nothing(foreground_only):
+    """A network that shouts where the shifted slice shows nothing: logits and maps must not hear it."""
+    shift = Warp(np.zeros(2, int), np.zeros(2, bool), np.tile([[[1.0, 0, -0.5], [0, 1.0, 0]]], (2, 1, 1)))
+
+    class Policy(WarpPolicy):
+        def draw(self, batch: int) -> Warp:
+            return shift
+
+    class Shouting(torch.nn.Module):
+        def __init__(self, loudness: float) -> None:
+            super().__init__()
+            self.loudness, self.calls = loudness, 0
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            self.calls += 1
+            outside = 1 - shift.field_of_view(image)
+            return image if self.calls == 1 else image + self.loudness * outside
+
+    reader = CamReader(Readout(1), AveragePooling(foreground_only), foreground_only)
+    image, foreground = torch.rand(2, 1, 16, 16), torch.ones(2, 1, 16, 16)
+    quiet, loud = (TwoViewInferer(Policy(), reader)(image, Shouting(v), foreground) for v in (0.0, 9.0))
+    for name in ("plain_logits", "warped_logits", "plain_cams", "warped_cams"):
+        assert torch.equal(getattr(quiet, name), getattr(loud, name)), name

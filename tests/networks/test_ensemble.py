@@ -56,3 +56,10 @@ def test_another_number_of_channels_is_refused_by_name():
 def test_modalities_are_a_list_with_at_least_one_name(modalities):
     with pytest.raises(ValueError, match="a list of at least one name"):
         BranchEnsemble(modalities, CamUNet)
+
+
+def test_maps_are_named_after_the_branches():
+    branch = partial(CamUNet, width=2, levels=1)
+    assert BranchEnsemble(["flair", "t1c"], branch).map_names == ["flair", "t1c"]
+    assert BranchEnsemble(["flair"], branch).map_names == ["flair"]
+    assert BranchEnsemble(["flair", "t1c"], branch, early_fusion=True).map_names == ["early_fusion"]

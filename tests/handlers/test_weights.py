@@ -1,0 +1,56 @@
+"""Weights are loaded with a look at the settings and the cases that they were trained with."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from ignite.engine import Engine
+
+from bundle.data import CaseDataset
+from bundle.handlers import LoadWeights
+
+SETTINGS = {"modalities": ["flair", "t1c"], "width": 4}
+
+
+def save(folder, **settings) -> str:
+    network = torch.nn.Linear(2, 1)
+    torch.save(network.state_dict(), folder / "model.pt")
+    (folder / "model.json").write_text(json.dumps({**SETTINGS, **settings}))
+    return str(folder / "model.pt")
+
+
+def load(checkpoint: str, settings=SETTINGS, cases=()) -> None:
+    engine = Engine(lambda engine, batch: None)
+    engine.data_loader = torch.utils.data.DataLoader(
+        CaseDataset([{"image": f"{case}.nii.gz", "case": case} for case in cases], ["flair"])
+    )
+    LoadWeights(checkpoint, torch.nn.Linear(2, 1), settings)(engine)
+
+
+def test_other_modalities_are_refused_by_name(tmp_path):
+    with pytest.raises(ValueError, match=r"modalities was \['flair', 't1c'\], is \['t1c', 'flair'\]"):
+        load(save(tmp_path), {**SETTINGS, "modalities": ["t1c", "flair"]})
+
+
+def test_cases_of_the_training_are_pointed_out(tmp_path):
+    checkpoint = save(tmp_path, training_cases=["017"], validation_cases=["018"])
+    with pytest.warns(UserWarning, match=r"2 of 3 cases were used to train or select .* \(017, 018\)"):
+        load(checkpoint, cases=["017", "018", "019"])
+
+
+def test_weights_without_their_settings_are_loaded_with_a_warning(tmp_path):
+    checkpoint = save(tmp_path)
+    (tmp_path / "model.json").unlink()
+    with pytest.warns(UserWarning, match=r"model.json is missing, so nothing tells"):
+        load(checkpoint)
+
+
+def test_missing_weights_and_weights_of_another_network_are_errors(tmp_path):
+    with pytest.raises(FileNotFoundError, match="train first with this --output_dir"):
+        load(str(tmp_path / "model.pt"))
+    torch.save(torch.nn.Linear(3, 1).state_dict(), tmp_path / "model.pt")
+    (tmp_path / "model.json").write_text(json.dumps(SETTINGS))
+    with pytest.raises(ValueError, match="does not fit the network"):
+        load(str(tmp_path / "model.pt"))
