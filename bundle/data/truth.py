@@ -16,19 +16,24 @@ from bundle.data.masks import read_mask
 class LoadTruthd(Transform):
     """Read a case's mask from the path under ``truth`` onto the scan's own grid, as ``mask`` (X, Y, Z), uint8.
 
+    A case without a mask (``truth`` is empty) gets no ``mask``.
+
+    Args:
+        affines_from_reference: a mask of the scan's shape whose header says another position takes the scan's.
+
     Raises:
-        FileNotFoundError: the case has no mask, or the file is missing.
+        FileNotFoundError: the file is missing.
         ValueError: the mask is damaged, fractional or on another grid.
     """
 
+    def __init__(self, affines_from_reference: bool = False) -> None:
+        self.affines_from_reference = affines_from_reference
+
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
-        geometry = geometry_of(d)
         if not d["truth"]:
-            raise FileNotFoundError(
-                f"case {d['case']}: evaluation needs its mask, found none; prepare the data with masks, name it as "
-                f"`label` in the datalist or in `patterns`, or run configs/inference.yaml instead"
-            )
+            return d
+        geometry = geometry_of(d)
         grid = Grid(geometry.shape, geometry.affine)
-        d["mask"], _ = read_mask(Path(d["truth"]), d["case"], grid, other_grids=[grid])
+        d["mask"], _ = read_mask(Path(d["truth"]), d["case"], grid, [grid], self.affines_from_reference)
         return d

@@ -44,7 +44,8 @@ class EvaluationReport:
         sheet: whether to draw the contact sheet.
 
     Raises:
-        ValueError: while running, if an item lacks an entry or its arrays do not fit; it names the case.
+        ValueError: while running, if an item lacks an entry or its arrays do not fit; it names the case. At
+            the end, if no case had a mask; a few without one are listed and enter no score.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class EvaluationReport:
                 panels.update(shown)
             self._panels.close()
             self._panels = None
+        _check_masks(scores)
         if idist.get_rank() != 0:
             return
         self.output_dir.mkdir(parents=True, exist_ok=True)
@@ -144,6 +146,15 @@ class _PanelStore:
 
     def close(self) -> None:
         self._folder.cleanup()
+
+
+def _check_masks(scores: Sequence[CaseScores]) -> None:
+    if scores and all(entry.fused.empty_truth is None for entry in scores):
+        raise ValueError(
+            f"none of {len(scores)} cases ({scores[0].case} …) has a true mask, expected at least one to score; "
+            "prepare the data with masks, name them as `label` in the datalist or as mask in `patterns`, or "
+            "run configs/inference.yaml instead"
+        )
 
 
 def _gather(part: dict[str, Any]) -> list[dict[str, Any]]:

@@ -73,7 +73,9 @@ def test_every_format_gives_the_same_array_and_affine(tmp_path, ending):
     assert np.allclose(volumes.affine, AFFINE)
 
 
-def _save_dicom(folder: Path, values: np.ndarray, affine: np.ndarray, series: str = "1.2.3.4") -> None:
+def _save_dicom(
+    folder: Path, values: np.ndarray, affine: np.ndarray, series: str = "1.2.3.4", digits: int = 6
+) -> None:
     """One file a slice, named so that the alphabet is not the order of positions."""
     folder.mkdir(parents=True, exist_ok=True)
     lps = np.diag([-1, -1, 1, 1]) @ affine
@@ -92,7 +94,7 @@ def _save_dicom(folder: Path, values: np.ndarray, affine: np.ndarray, series: st
         tags["0020|000d"] = "1.2.3"
         tags["0020|000e"] = series
         tags["0020|0013"] = str(values.shape[2] - index)  # instance numbers run against positions
-        tags["0020|0032"] = "\\".join(f"{v:.6f}" for v in origin)
+        tags["0020|0032"] = "\\".join(f"{v:.{digits}f}" for v in origin)
         tags["0020|0037"] = "\\".join(f"{v:.6f}" for v in direction[:, :2].T.ravel())
         tags["0018|0050"] = f"{spacing[2]:.6f}"
         dicom = itk.GDCMImageIO.New()
@@ -125,6 +127,28 @@ def test_a_dicom_folder_with_two_series_is_refused(tmp_path):
 def test_a_dicom_series_with_a_gap_is_refused(tmp_path):
     _save_dicom(tmp_path / "T2", _values((6, 5, 6)), AFFINE)
     (tmp_path / "T2" / "p.dcm").unlink()
+    with pytest.raises(ValueError, match=r"case 017: the DICOM slices in .* should be evenly spaced"):
+        read_case(_record(t2=tmp_path / "T2"))
+
+
+@pytest.mark.parametrize("digits", [6, 3, 2])
+def test_rounded_positions_are_no_gap(tmp_path, digits):
+    affine = np.diag([0.5, 0.5, 3.3333333, 1.0])
+    _save_dicom(tmp_path / "T2", _values((6, 5, 8)), affine, digits=digits)
+    volumes = read_case(_record(t2=tmp_path / "T2"))
+    assert np.array_equal(volumes.image[0], _values((6, 5, 8)))
+    assert np.linalg.norm(volumes.affine[:3, 2]) == pytest.approx(3.3333, abs=0.002)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_gap_and_a_duplicate_are_refused_among_rounded_positions(tmp_path, missing):
+    _save_dicom(tmp_path / "T2", _values((6, 5, 8)), np.diag([0.5, 0.5, 3.3333333, 1.0]), digits=2)
+    if missing:
+        (tmp_path / "T2" / "a.dcm").unlink()
+    else:
+        again = tmp_path / "again"
+        _save_dicom(again, _values((6, 5, 8)), np.diag([0.5, 0.5, 3.3333333, 1.0]), digits=2)
+        (again / "a.dcm").rename(tmp_path / "T2" / "z.dcm")
     with pytest.raises(ValueError, match=r"case 017: the DICOM slices in .* should be evenly spaced"):
         read_case(_record(t2=tmp_path / "T2"))
 

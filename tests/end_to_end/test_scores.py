@@ -86,17 +86,21 @@ def test_the_threshold_comes_from_the_config(scored, raw, checkpoint, tmp_path):
     assert any(a.dice != b.dice for a, b in zip(low, high, strict=True))
 
 
-def test_a_raw_case_without_a_mask_is_an_error(checkpoint, tmp_path):
+def test_cases_without_any_mask_are_an_error_at_the_end(checkpoint, tmp_path):
     raw = make_raw(tmp_path / "raw", masks=False)
     with pytest.raises(RuntimeError) as error:
         evaluate(checkpoint, tmp_path, dataset_dir=str(raw))
-    assert isinstance(root_cause(error.value), FileNotFoundError)
-    assert "case 001: evaluation needs its mask" in str(root_cause(error.value))
+    assert "none of 4 cases (001 …) has a true mask" in str(root_cause(error.value))
 
 
-def test_a_prepared_case_without_a_mask_is_an_error(dataset_dir, checkpoint, tmp_path):
+def test_a_case_without_a_mask_is_listed_and_the_others_score_as_before(
+    scored, dataset_dir, checkpoint, tmp_path
+):
     copy = shutil.copytree(dataset_dir, tmp_path / "prepared")
     (copy / "masks" / "004.nii.gz").unlink()
-    with pytest.raises(RuntimeError) as error:
-        evaluate(checkpoint, tmp_path, dataset_dir=str(copy))
-    assert "case 004: evaluation needs its mask" in str(root_cause(error.value))
+    evaluate(checkpoint, tmp_path, dataset_dir=str(copy), split="all")
+    before, rows = read_rows(scored / "metrics.csv"), read_rows(tmp_path / "metrics.csv")
+    assert rows[:-3] == before[:-3]
+    assert [(row.case, row.empty_truth) for row in rows[-3:]] == [("004", None)] * 3
+    assert [row.prediction_ml for row in rows[-3:]] == [row.prediction_ml for row in before[-3:]]
+    assert json.loads((tmp_path / "summary.json").read_text())["n_without_mask"] == 1

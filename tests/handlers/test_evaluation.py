@@ -37,12 +37,14 @@ def make_case(number: int) -> dict:
 class Restore:
     """Stands for the postprocessing that brings the maps to the scan's own grid."""
 
-    def __init__(self, **changes) -> None:
-        self.changes = changes
+    def __init__(self, without: tuple[int, ...] = (), **changes) -> None:
+        self.without, self.changes = [f"case {number}" for number in without], changes
 
     def __call__(self, data: dict) -> dict:
         found = {"cams": data["pred"], "mask": data["truth"], "image": data["scan"]}
         grid = {"spacing_mm": SPACING_MM, "affine": np.diag([*SPACING_MM, 1.0])}
+        if data["case"] in self.without:
+            del found["mask"]
         return {**data, **found, **grid, **self.changes}
 
 
@@ -127,12 +129,22 @@ def test_the_threshold_is_the_one_given(tmp_path):
     assert summary["maps"][FUSED]["dice_curve"]["mean_dice"] == pytest.approx([2 / 3, 0.0])
 
 
-def test_cases_without_masks_are_listed_and_not_scored(tmp_path):
-    run_evaluator(EvaluationReport(tmp_path, NAMES), mask=None)
+def test_cases_without_masks_are_listed_and_not_scored(tmp_path, capsys):
+    run_evaluator(EvaluationReport(tmp_path, NAMES), without=(1, 3))
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert summary["n_without_mask"] == 4
-    assert summary["maps"][FUSED]["dice"]["mean"] is None
+    assert summary["n_without_mask"] == 2
+    assert summary["maps"][FUSED]["dice"]["mean"] == pytest.approx((1 + 1 / 3) / 2)  # of cases 0 and 2
+    rows = [row for row in read_rows(tmp_path / "metrics.csv") if row.map == FUSED]
+    assert [row.empty_truth for row in rows] == [False, None, False, None]
+    assert rows[1].prediction_ml == pytest.approx(18 * 10 / 1000)  # 3 x 3 x 2 voxels of 10 mm3
     assert (tmp_path / "contact_sheet.png").is_file()
+    assert "2 cases have no mask and are not scored" in capsys.readouterr().out
+
+
+def test_no_mask_at_all_is_an_error_at_the_end(tmp_path):
+    with pytest.raises(ValueError, match=r"none of 4 cases \(case 0 …\) has a true mask.*inference\.yaml"):
+        run_evaluator(EvaluationReport(tmp_path, NAMES), mask=None)
+    assert not (tmp_path / "metrics.csv").exists()
 
 
 def test_a_handler_serves_a_second_run_afresh(tmp_path):
