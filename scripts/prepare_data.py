@@ -24,6 +24,7 @@ def prepare_data(
     tags_from_masks: str = "False",
     splits: str | None = None,
     folds: str | None = None,
+    patients: str | None = None,
     fractions: str | None = None,
     seed: str = "0",
     patterns: str | None = None,
@@ -48,6 +49,7 @@ def prepare_data(
         tags_from_masks: derive the tags from the masks instead, for benchmarks.
         splits: JSON with lists of cases under train, validation and test.
         folds: number of folds to write as well.
+        patients: CSV of case,patient, to keep the scans of one patient in one split.
         fractions: shares of train, validation and test, by default 0.7,0.1,0.2.
         seed: of the splits, and of the phantom.
         patterns: for folder, "{flair: '*/{case}/Flair*.nii.gz', mask: ..., foreground: ...}".
@@ -71,6 +73,7 @@ def prepare_data(
         tags_from_masks=switch("tags_from_masks", tags_from_masks),
         splits=_path(splits),
         folds=whole("folds", folds),
+        patients=_path(patients),
         fractions=None if text(fractions) is None else numbers("fractions", fractions),
         seed=whole("seed", seed) or 0,
         reference=text(reference),

@@ -7,13 +7,15 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
 
 from bundle.data.cache import PreparedCase, partial_path, write_case, write_json
 from bundle.data.datalists import is_prepared_case
-from bundle.data.recipe import image_recipe
+from bundle.data.recipe import image_recipe, mask_stamp
 from bundle.data.records import CaseRecord
 from bundle.data.tags import TagTable, tags_from_mask
 from bundle.data.volumes import CaseVolumes, read_case
@@ -61,17 +63,32 @@ class CaseJob:
             self.record, self.modalities, self.spatial_size, self.reference, self.affines_from_reference
         )
 
+    @cached_property
+    def _mask_stamp(self) -> str | None:
+        mask = self.record.mask
+        return None if mask is None or not mask.exists() else mask_stamp(mask)
+
     @property
     def _tagged_by(self) -> str | None:
-        return "masks" if self.tags_from_masks else None if self.table is None else "table"
+        """Where the tags come from. Only tags from masks say of which mask: others depend on none."""
+        if self.tags_from_masks:
+            return f"masks {self._mask_stamp}"
+        return None if self.table is None else "table"
 
     def needs_reading(self) -> bool:
         """Whether the scans must be read; ``False`` if at most tags or stratum changed."""
         if not is_prepared_case(self.folder):
             return True
         described = PreparedCase.open(self.folder).described
-        retag = self.tags_from_masks and described.get("tagged_by") != "masks"
+        retag = self.tags_from_masks and described.get("tagged_by") != self._tagged_by
         return described.get("recipe") != self._recipe or retag or not self._mask_is_current()
+
+    def alters(self) -> bool:
+        """Whether a case that is there will be another one."""
+        if not is_prepared_case(self.folder):
+            return False
+        prepared = PreparedCase.open(self.folder)
+        return self.needs_reading() or self._new_description(prepared) != prepared.described
 
     def run(self) -> None:
         """Makes the case, or brings its tags up to date.
@@ -116,11 +133,14 @@ class CaseJob:
 
     def _describe_again(self) -> None:
         prepared = PreparedCase.open(self.folder)
-        tags = prepared.tags if self.tags_from_masks else self._table_tags(prepared.slices)
-        changes = {"stratum": self.record.stratum, "tags": tags.tolist(), "tagged_by": self._tagged_by}
-        described = {**prepared.described, **changes}
+        described = self._new_description(prepared)
         if described != prepared.described:
             write_json(self.folder / "case.json", described)
+
+    def _new_description(self, prepared: PreparedCase) -> dict[str, Any]:
+        tags = prepared.tags if self.tags_from_masks else self._table_tags(prepared.slices)
+        changes = {"stratum": self.record.stratum, "tags": tags.tolist(), "tagged_by": self._tagged_by}
+        return {**prepared.described, **changes}
 
     def _table_tags(self, slices: int) -> np.ndarray:
         if self.table is None:
@@ -128,23 +148,27 @@ class CaseJob:
         return self.table.for_case(self.record.case, slices)
 
     def _mask_is_current(self) -> bool:
-        """The stored mask carries the modification time of its source."""
+        """The stored mask carries the stamp of its source in its header."""
         source = self.record.mask
         if source is None or not self.mask_file.exists():
             return source is None and not self.mask_file.exists()
-        return source.exists() and self.mask_file.stat().st_mtime_ns == source.stat().st_mtime_ns
+        try:
+            header = nib.load(self.mask_file).header
+        except (ImageFileError, OSError, EOFError):
+            return False
+        return self._mask_stamp is not None and header["descrip"].item().decode() == self._mask_stamp  # type: ignore[index]
 
     def _write_mask(self, volumes: CaseVolumes) -> None:
         if volumes.mask is None or self.record.mask is None:
             self.mask_file.unlink(missing_ok=True)
             return
-        modified = self.record.mask.stat().st_mtime_ns
         partial = partial_path(self.output_dir, self.mask_file.name)
         partial.parent.mkdir(parents=True, exist_ok=True)
         self.mask_file.parent.mkdir(parents=True, exist_ok=True)
         try:
-            nib.save(nib.Nifti1Image(volumes.mask.astype(np.uint8), volumes.affine), partial)
-            os.utime(partial, ns=(modified, modified))
+            image = nib.Nifti1Image(volumes.mask.astype(np.uint8), volumes.affine)
+            image.header["descrip"] = self._mask_stamp or ""
+            nib.save(image, partial)
             os.replace(partial, self.mask_file)
         finally:
             partial.unlink(missing_ok=True)

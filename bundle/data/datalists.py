@@ -89,6 +89,7 @@ def find_datalist(
     split: str = "test",
     patterns: dict[str, str] | None = None,
     splits: str = "splits.json",
+    reference: str | None = None,
 ) -> list[dict[str, Any]]:
     """Entries for a prepared data set (one split) or for a folder of raw scans (all of it).
 
@@ -98,12 +99,13 @@ def find_datalist(
         split: of a prepared data set; raw scans have none.
         patterns: one a modality with ``{case}`` in it, relative to `dataset_dir`; see `find_folder`.
         splits: file of splits of a prepared data set.
+        reference: modality whose grid raw cases are resampled onto, if it is not among `modalities`.
     """
     if patterns is None and is_prepared_dataset(dataset_dir):
         return datalist(dataset_dir, split, splits)
     from bundle.data.readers import find_cases  # raw scans only: a training on prepared cases needs no reader
 
-    return [_entry(record) for record in find_cases(dataset_dir, modalities, patterns)]
+    return [_entry(record) for record in find_cases(dataset_dir, modalities, patterns, reference)]
 
 
 def find_entries(
@@ -113,6 +115,7 @@ def find_entries(
     splits: str = "splits.json",
     patterns: dict[str, str] | str | None = None,
     datalist: str | Path | None = None,
+    reference: str | None = None,
 ) -> list[dict[str, Any]]:
     """What inference and evaluation run on: the entries of `datalist` if it is given, else `find_datalist`'s.
 
@@ -123,11 +126,12 @@ def find_entries(
         splits: see `find_datalist`.
         patterns: see `find_datalist`; a string is read as YAML, as a command line gives it.
         datalist: JSON file, see `read_datalist`.
+        reference: see `find_datalist`.
     """
     if datalist is not None:
         return read_datalist(datalist)
     named = yaml.safe_load(patterns) if isinstance(patterns, str) else patterns
-    return find_datalist(dataset_dir, modalities, split, named, splits)
+    return find_datalist(dataset_dir, modalities, split, named, splits, reference)
 
 
 def read_datalist(path: str | Path) -> list[dict[str, Any]]:
@@ -152,7 +156,7 @@ def read_datalist(path: str | Path) -> list[dict[str, Any]]:
     return [{k: _resolved(v, path.parent) if k in places else v for k, v in e.items()} for e in entries]
 
 
-def raw_record(entry: dict[str, Any], modalities: Sequence[str]) -> CaseRecord:
+def raw_record(entry: dict[str, Any], modalities: Sequence[str], reference: str | None = None) -> CaseRecord:
     """The case that a raw entry names. Its `label` is left out: nothing that reads images sees a mask.
 
     Raises:
@@ -168,7 +172,7 @@ def raw_record(entry: dict[str, Any], modalities: Sequence[str]) -> CaseRecord:
                     f"case {case}: modality {modality} is missing from the datalist's `image`; "
                     f"{nearest_name(modality, sources)} Add it or drop {modality} from `modalities`"
                 )
-        sources = {m: sources[m] for m in modalities}
+        sources = {m: sources[m] for m in [*modalities, reference] if m in sources}
     elif isinstance(image, (list, tuple)):
         if len(image) != len(modalities):
             raise ValueError(

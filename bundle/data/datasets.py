@@ -68,7 +68,11 @@ class SliceDataset(Dataset):
                 _check_size(case, spatial_size)
             else:
                 case = _cached(
-                    raw_record(entry, self.modalities), self.modalities, cache_dir, spatial_size, options
+                    raw_record(entry, self.modalities, reference),
+                    self.modalities,
+                    cache_dir,
+                    spatial_size,
+                    options,
                 )
             self.cases.append(case)
             tags.append(_tags(case, entry.get("label"), affines_from_reference))
@@ -190,7 +194,7 @@ class CaseDataset(Dataset):
             _check_size(case, self.spatial_size)
             name, channels, arrays = case.case, case.channels(self.modalities), case
         else:
-            record = raw_record(entry, self.modalities)
+            record = raw_record(entry, self.modalities, self.options["reference"])
             name, channels = record.case, list(range(len(self.modalities)))
             arrays = to_slices(read_case(record, self.modalities, **self.options), self.spatial_size)
         in_order = channels == list(range(arrays.image.shape[1]))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from monai.apps import DecathlonDataset, download_and_extract
 
-from bundle.data.modality_names import match_modalities
+from bundle.data.modality_names import match_modalities, with_reference
 from bundle.data.names import nearest_name
 from bundle.data.records import CaseRecord, ImageSource
 from bundle.data.scans import existing_folder, scan_stem
@@ -18,6 +18,7 @@ def find_decathlon(
     input_dir: str | Path,
     modalities: Sequence[str] | None = None,
     sections: Sequence[str] = ("training",),
+    reference: str | None = None,
 ) -> list[CaseRecord]:
     """Find the cases of a Medical Segmentation Decathlon task: dataset.json and 4D NIfTI files.
 
@@ -26,6 +27,7 @@ def find_decathlon(
         modalities: which ones, in which order; by default all of dataset.json's, in lower case. Other names
             of a sequence will do (`ALIASES`: t1c for T1gd); the name asked for is kept.
         sections: lists of dataset.json to take; ``test`` has no masks.
+        reference: a modality to note as well, for its grid.
 
     Raises:
         FileNotFoundError: no dataset.json.
@@ -42,7 +44,7 @@ def find_decathlon(
     if not isinstance(channels, dict) or not channels:
         raise ValueError(f'{file} should list its channels under "modality" (it does not); add the list')
     available = [str(channels[key]).lower() for key in sorted(channels, key=int)]
-    names = list(modalities or available)
+    names = with_reference(modalities or available, reference)
     indices = [available.index(match) for match in match_modalities(names, available)]
     count = len(available)
     records: dict[str, CaseRecord] = {}

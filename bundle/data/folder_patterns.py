@@ -16,7 +16,10 @@ _NOT_MODALITIES = ("mask", "foreground")
 
 
 def find_folder(
-    input_dir: str | Path, patterns: Mapping[str, str], modalities: Sequence[str] | None = None
+    input_dir: str | Path,
+    patterns: Mapping[str, str],
+    modalities: Sequence[str] | None = None,
+    reference: str | None = None,
 ) -> list[CaseRecord]:
     """Find cases by one pattern a modality, such as ``{flair: '*/{case}/Flair*.nii.gz', mask: '…'}``.
 
@@ -27,6 +30,7 @@ def find_folder(
             ends in ``/`` or meets a folder means a DICOM series. ``mask`` and ``foreground`` are optional;
             a case may lack its mask, but not its foreground.
         modalities: which of them, in which order; by default all, in the order of ``patterns``.
+        reference: a modality to note as well, for its grid; it makes no case by itself.
 
     Returns:
         Records sorted by case. A modality that a case lacks has a path that does not exist (the pattern for
@@ -43,13 +47,14 @@ def find_folder(
     known = [name for name in patterns if name not in _NOT_MODALITIES]
     if not known:
         raise ValueError("patterns should name at least one modality (found none); add one, such as flair: …")
-    names = list(modalities or known)
+    asked = list(modalities or known)
+    names = [*asked, *([reference] if reference is not None and reference not in asked else [])]
     for name in names:
         if name not in known:
             raise ValueError(f"modality {name} has no pattern; {nearest_name(name, known)}")
     roles = [*names, *(role for role in _NOT_MODALITIES if role in patterns)]
     found = {role: _find(root, role, patterns[role]) for role in roles}
-    cases = sorted(set().union(*(found[name] for name in names)))
+    cases = sorted(set().union(*(found[name] for name in asked)))
     if "mask" in found and not set(found["mask"]) & set(cases):
         raise ValueError(
             f"pattern mask: {patterns['mask']} should give the ids of the images (it gives "

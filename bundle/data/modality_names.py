@@ -25,6 +25,16 @@ def meaning(name: str) -> str:
     return _MEANINGS.get(name.lower(), name.lower())
 
 
+def with_reference(modalities: Sequence[str], reference: str | None) -> list[str]:
+    """The modalities and, last, the reference, unless it is one of them under any of its names.
+
+    >>> with_reference(["adc"], "t2"), with_reference(["adc", "t2w"], "t2")
+    (['adc', 't2'], ['adc', 't2w'])
+    """
+    known = {meaning(name) for name in modalities}
+    return [*modalities, *([reference] if reference is not None and meaning(reference) not in known else [])]
+
+
 def match_modalities(asked: Sequence[str], available: Sequence[str]) -> list[str]:
     """For each name asked for, the available one of the same name, else of the same meaning.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,18 +13,11 @@ from bundle.data.cache import FORMAT, PreparedCase, write_json
 from bundle.data.case_job import CaseJob
 from bundle.data.records import CaseRecord
 from bundle.data.run_jobs import run_jobs
-from bundle.data.splits import (
-    SPLITS,
-    Splits,
-    check_tags_cover,
-    make_splits,
-    patient_of,
-    read_splits,
-    write_splits,
-)
+from bundle.data.split_plan import SplitPlan, plan_splits, write_plan
+from bundle.data.splits import Splits, check_tags_cover
 from bundle.data.tags import read_tags
 
-DEFAULT_FRACTIONS = (0.7, 0.1, 0.2)
+POOLINGS = 3  # of the paper's network; ours has 2
 
 
 @dataclass(frozen=True)
@@ -38,6 +31,7 @@ class PrepareOptions:
         tags_from_masks: derive the tags from the masks instead, for benchmarks.
         splits: JSON with train, validation and test; ``None`` to draw them.
         folds: number of folds to draw as well, each with a file of its own.
+        patients: CSV of case,patient; the scans of one patient stay in one split.
         fractions: shares of train, validation and test; by default 0.7, 0.1 and 0.2 of the patients, and
             all of fewer than three to test.
         seed: of the drawn splits.
@@ -54,6 +48,7 @@ class PrepareOptions:
     tags_from_masks: bool = False
     splits: Path | None = None
     folds: int | None = None
+    patients: Path | None = None
     fractions: Sequence[float] | None = None
     seed: int = 0
     reference: str | None = None
@@ -80,12 +75,14 @@ class Preparation:
         cases: prepared cases, sorted.
         left_out: case to the reason why it was skipped.
         splits: the split, or one a fold.
+        notes: warnings.
     """
 
     output_dir: Path
     cases: list[str]
     left_out: dict[str, str] = field(default_factory=dict)
     splits: list[Splits] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def summary(self) -> str:
         """Cases and slices of each split, what was left out, and the next command."""
@@ -98,6 +95,8 @@ class Preparation:
         if self.left_out:
             lines += ["", f"{len(self.left_out)} cases were left out:"]
             lines += [f"  {case}: {reason}" for case, reason in self.left_out.items()]
+        if self.notes:
+            lines += ["", *self.notes]
         action = "--config_file configs/inference.yaml"  # without tags to train on, predict
         if any((self._tags(splits["train"]) >= 0).any() for splits in self.splits):
             action = "training --config_file configs/train.yaml"
@@ -148,7 +147,7 @@ def prepare_cohort(
     if options.tags is not None:
         table = read_tags(options.tags, options.first_slice)
         table.check_cases(names)
-    planned = _plan_splits(records, options)
+    plan = plan_splits(records, options, output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(output_dir / ".partial", ignore_errors=True)  # of a run that was killed
     jobs = [
@@ -164,6 +163,8 @@ def prepare_cohort(
         )
         for record in sorted(records, key=lambda record: record.case)
     ]
+    if any(job.alters() for job in jobs):
+        (output_dir / "dataset.json").unlink(missing_ok=True)  # until all cases are of one kind again
     left_out = run_jobs(jobs, options.workers, options.on_error, progress)
     shutil.rmtree(output_dir / ".partial", ignore_errors=True)
     cases = [name for name in names if name not in left_out]
@@ -171,28 +172,16 @@ def prepare_cohort(
         raise ValueError(
             f"none of {len(names)} cases could be prepared; the first: {next(iter(left_out.values()))}"
         )
-    splits = [{name: [c for c in s if c not in left_out] for name, s in fold.items()} for fold in planned]
+    splits = plan.without(list(left_out))
     if table is not None or options.tags_from_masks:
         tags = {case: _trained_tags(output_dir / "cases" / case) for case in cases}
         for fold in splits:
             for name in ("train", "validation"):
                 if fold[name]:
                     check_tags_cover(name, {case: tags[case] for case in fold[name]})
-    _write_index(output_dir, splits, cases, options, source)
-    return Preparation(output_dir, cases, left_out, splits)
-
-
-def _plan_splits(records: Sequence[CaseRecord], options: PrepareOptions) -> list[Splits]:
-    cases = sorted(record.case for record in records)
-    if options.splits is not None:
-        return [read_splits(options.splits, cases)]
-    strata = {record.case: record.stratum for record in records}
-    fractions = options.fractions or DEFAULT_FRACTIONS
-    if options.folds is not None:
-        return make_splits(cases, strata, fractions, options.seed, folds=options.folds)
-    if options.fractions is None and len({patient_of(case) for case in cases}) < len(SPLITS):
-        return [{"train": [], "validation": [], "test": cases}]  # enough to predict and score
-    return [make_splits(cases, strata, fractions, options.seed)]
+    _write_index(output_dir, plan, splits, cases, options, source)
+    notes = [*plan.notes, *_size_notes(output_dir / "cases" / case for case in cases)]
+    return Preparation(output_dir, cases, left_out, splits, notes)
 
 
 def _trained_tags(folder: Path) -> np.ndarray:
@@ -202,13 +191,15 @@ def _trained_tags(folder: Path) -> np.ndarray:
 
 
 def _write_index(
-    output_dir: Path, splits: list[Splits], cases: list[str], options: PrepareOptions, source: str
+    output_dir: Path,
+    plan: SplitPlan,
+    splits: list[Splits],
+    cases: list[str],
+    options: PrepareOptions,
+    source: str,
 ) -> None:
-    for file in output_dir.glob("splits*.json"):
-        file.unlink()
-    write_splits(output_dir / "splits.json", splits[0])
-    for number, fold in enumerate(splits if options.folds is not None else []):
-        write_splits(output_dir / f"splits_fold{number}.json", fold)
+    """Writes the splits, then dataset.json, whose presence says that the data set is whole."""
+    write_plan(output_dir, plan, splits)
     write_json(
         output_dir / "dataset.json",
         {
@@ -219,3 +210,15 @@ def _write_index(
             "cases": cases,
         },
     )
+
+
+def _size_notes(folders: Iterable[Path]) -> list[str]:
+    """A warning for slices that a network with `POOLINGS` levels cannot halve that often."""
+    step = 2**POOLINGS
+    sizes = {PreparedCase.open(folder).geometry.size for folder in folders}
+    return [
+        f"Warning: slices of {size} pixels are no multiple of {step}, which the paper's network needs (the "
+        f"default one: of {step // 2}); prepare with --spatial_size {max(1, round(size / step)) * step}."
+        for size in sorted(sizes)
+        if size % step
+    ]

@@ -14,7 +14,7 @@ from nibabel.spatialimages import SpatialImage
 
 from bundle.data.decathlon import download_decathlon, find_decathlon
 from bundle.data.folder_patterns import find_folder
-from bundle.data.modality_names import ALIASES, match_modalities, meaning
+from bundle.data.modality_names import ALIASES, match_modalities, meaning, with_reference
 from bundle.data.records import CaseRecord, ImageSource
 from bundle.data.scans import NIFTI_SUFFIXES, SCAN_SUFFIXES, existing_folder, scan_stem
 
@@ -26,7 +26,9 @@ _BRATS_FILE = re.compile(
 __all__ = ["ALIASES", "download_decathlon", "find_brats", "find_cases", "find_decathlon", "find_folder"]
 
 
-def find_brats(input_dir: str | Path, modalities: Sequence[str] | None = None) -> list[CaseRecord]:
+def find_brats(
+    input_dir: str | Path, modalities: Sequence[str] | None = None, reference: str | None = None
+) -> list[CaseRecord]:
     """Find cases as BraTS 2018 to 2023 is downloaded, in any depth of folders or flat in one.
 
     Both naming schemes: ``BraTS19_X_1_t1ce.nii.gz`` (t1, t1ce or t1c, t2, flair, seg) and
@@ -37,6 +39,7 @@ def find_brats(input_dir: str | Path, modalities: Sequence[str] | None = None) -
         input_dir: folder to search.
         modalities: which ones, in which order, by any of their names (`ALIASES`); the name asked for is
             kept. By default t1, t1c, t2, flair.
+        reference: a modality to note as well, for its grid.
 
     Returns:
         Records sorted by case. A modality that a case lacks has a path that does not exist, so that
@@ -47,7 +50,7 @@ def find_brats(input_dir: str | Path, modalities: Sequence[str] | None = None) -
         ValueError: two files for one case and modality, or an unknown modality.
     """
     root = existing_folder(input_dir)
-    names = list(modalities or ALIASES)
+    names = with_reference(modalities or list(ALIASES), reference)
     wanted = match_modalities(names, list(ALIASES))
     found: dict[str, dict[str, Path]] = {}
     for path, match in _brats_files(root):
@@ -80,7 +83,10 @@ def find_brats(input_dir: str | Path, modalities: Sequence[str] | None = None) -
 
 
 def find_cases(
-    dataset_dir: str | Path, modalities: Sequence[str], patterns: Mapping[str, str] | None = None
+    dataset_dir: str | Path,
+    modalities: Sequence[str],
+    patterns: Mapping[str, str] | None = None,
+    reference: str | None = None,
 ) -> list[CaseRecord]:
     """Find raw cases to predict, whatever their layout: by patterns if given, else BraTS names, else
     dataset.json (training and test), else image files with one channel a modality.
@@ -89,17 +95,18 @@ def find_cases(
         dataset_dir: folder to search.
         modalities: the network's modalities, in its order; it is the order of channels in plain 4D files.
         patterns: see `find_folder`.
+        reference: a modality to note as well, for its grid; plain files have only `modalities`.
 
     Raises:
         FileNotFoundError, ValueError: nothing found, or as the finder that was chosen.
     """
     root = existing_folder(dataset_dir)
     if patterns:
-        return find_folder(root, patterns, modalities)
+        return find_folder(root, patterns, modalities, reference)
     if next((match for _, match in _brats_files(root) if match["part"].lower() != "seg"), None):
-        return find_brats(root, modalities)
+        return find_brats(root, modalities, reference)
     if (root / "dataset.json").is_file():
-        return find_decathlon(root, modalities, ("training", "test"))
+        return find_decathlon(root, modalities, ("training", "test"), reference)
     count = len(modalities)
     records: dict[str, CaseRecord] = {}
     for path in sorted(root.rglob("*")):

@@ -34,6 +34,16 @@ def _stamp_file(path: Path) -> list[Any]:
     return [path.name, status and status.st_size, status and status.st_mtime_ns]
 
 
+def mask_stamp(path: Path) -> str:
+    """Short digest of a mask's name, size, modification time and contents."""
+    digest = hashlib.sha256(json.dumps(stamp(path)).encode())
+    folder = sorted(path.iterdir()) if path.is_dir() else [path, *data_files(path)]
+    for file in folder:
+        if file.is_file():
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def data_files(path: Path) -> list[Path]:
     """Files that hold the voxels of a header (.mhd, .nhdr); none if they follow in the same file."""
     if path.suffix.lower() == ".hdr":  # Analyze
@@ -67,6 +77,8 @@ def image_recipe(
 ) -> str:
     """Short digest of all that a case's stored slices depend on; tags and masks are not among it."""
     sources = [record.images[m] for m in modalities if m in record.images]
+    if reference is not None and reference not in modalities and reference in record.images:
+        sources.append(record.images[reference])
     used = {
         "format": FORMAT,
         "modalities": list(modalities),

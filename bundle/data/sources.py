@@ -66,25 +66,25 @@ def prepare_source(
         )
     if download is not None:
         input_dir = download_decathlon(download, input_dir)
-    records = _find(source, input_dir, options.modalities, patterns)
+    records = _find(source, input_dir, options, patterns)
     options = replace(options, modalities=list(options.modalities) or list(records[0].images))
     return prepare_cohort(records, output_dir, options, source, progress)
 
 
 def _find(
-    source: str, input_dir: str | Path, modalities: Sequence[str], patterns: Mapping[str, str] | None
+    source: str, input_dir: str | Path, options: PrepareOptions, patterns: Mapping[str, str] | None
 ) -> list[CaseRecord]:
-    wanted = list(modalities) or None
+    wanted = list(options.modalities) or None
     if source == "decathlon":
-        return find_decathlon(input_dir, wanted)
+        return find_decathlon(input_dir, wanted, reference=options.reference)
     if source == "folder":
         if patterns is None:
             raise ValueError(
                 "source folder: --patterns is missing, expected one a modality; give "
                 "--patterns \"{flair: '*/{case}/Flair*.nii.gz', t1c: '*/{case}/T1c*.nii.gz'}\""
             )
-        return find_folder(input_dir, patterns, wanted)
-    return find_brats(input_dir, wanted)
+        return find_folder(input_dir, patterns, wanted, options.reference)
+    return find_brats(input_dir, wanted, options.reference)
 
 
 def _make_phantom_once(

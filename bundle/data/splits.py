@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import overload
 
 import numpy as np
 
 from bundle.data.names import nearest_name
+from bundle.data.patients import PatientOf, patient_of
 
 SPLITS = ("train", "validation", "test")
 UNUSED = "unused"
 
 Splits = dict[str, list[str]]
-PatientOf = Callable[[str], str]
-
-
-def patient_of(case: str) -> str:
-    """The patient of a case: BraTS 2023 numbers the scans of one patient, elsewhere a case is a patient.
-
-    >>> patient_of("BraTS-GLI-00005-101"), patient_of("BraTS19_TCIA08_242_1")
-    ('BraTS-GLI-00005', 'BraTS19_TCIA08_242_1')
-    """
-    match = re.fullmatch(r"(BraTS-[A-Za-z]+-\d+)-\d+", case)
-    return match[1] if match else case
 
 
 @overload
@@ -38,6 +28,7 @@ def make_splits(
     seed: int = 0,
     folds: None = None,
     patient: PatientOf = patient_of,
+    earlier: Sequence[Splits] = (),
 ) -> Splits: ...
 
 
@@ -50,6 +41,7 @@ def make_splits(
     *,
     folds: int,
     patient: PatientOf = patient_of,
+    earlier: Sequence[Splits] = (),
 ) -> list[Splits]: ...
 
 
@@ -60,6 +52,7 @@ def make_splits(
     seed: int = 0,
     folds: int | None = None,
     patient: PatientOf = patient_of,
+    earlier: Sequence[Splits] = (),
 ) -> Splits | list[Splits]:
     """Draw splits. They depend on the set of cases, their strata and the seed, not on any order.
 
@@ -72,12 +65,14 @@ def make_splits(
         folds: number of folds k. Each patient is then tested in exactly one fold, and validation takes its
             share (of train plus validation) of the rest.
         patient: case to patient; the scans of one patient stay together.
+        earlier: a draw, one a fold, to keep: its patients stay where they are, only new ones are drawn.
 
     Returns:
         ``{"train": […], "validation": […], "test": […]}`` with sorted cases; with ``folds`` a list of k such.
 
     Raises:
-        ValueError: fractions that are no shares, too few patients, or a number of folds below 2.
+        ValueError: fractions that are no shares, too few patients, a number of folds below 2, or an earlier
+            draw with a patient in two splits.
     """
     fractions = [float(f) for f in fractions]
     if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6 or fractions[0] == 0:
@@ -89,22 +84,45 @@ def make_splits(
     for case in sorted(set(cases)):
         groups.setdefault(patient(case), []).append(case)
     stratum = {name: str((strata or {}).get(members[0]) or "") for name, members in groups.items()}
+    placed = [_places(split, groups) for split in earlier] or [{}] * (folds or 1)
     if folds is None:
-        return _with_cases(_share_out(stratum, fractions, seed), groups)
+        return _with_cases(_share_out(stratum, fractions, seed, placed[0]), groups)
     if folds < 2 or folds > len(groups):
         raise ValueError(
             f"folds should lie between 2 and the number of patients, {len(groups)} (found {folds}); "
             "correct it"
         )
-    order = _shuffled(stratum, seed)
+    tested = {name: fold for fold, where in enumerate(placed) for name, s in where.items() if s == "test"}
+    sizes = Counter(tested.values())
+    for name in _shuffled(stratum, seed):
+        if name not in tested:
+            tested[name] = min(range(folds), key=lambda fold: sizes[fold])
+            sizes[tested[name]] += 1
+    kept = fractions[0] + fractions[1]
     drawn = []
     for fold in range(folds):
-        rest = {name: stratum[name] for i, name in enumerate(order) if i % folds != fold}
-        kept = fractions[0] + fractions[1]
-        split = _share_out(rest, [fractions[0] / kept, fractions[1] / kept, 0.0], seed + 1 + fold)
-        split["test"] = order[fold::folds]
+        rest = {name: stratum[name] for name in stratum if tested[name] != fold}
+        shares = [fractions[0] / kept, fractions[1] / kept, 0.0]
+        split = _share_out(rest, shares, seed + 1 + fold, placed[fold])
+        split["test"] = [name for name in stratum if tested[name] == fold]
         drawn.append(_with_cases(split, groups))
     return drawn
+
+
+def _places(split: Splits, groups: Mapping[str, list[str]]) -> dict[str, str]:
+    """Patient to the split that an earlier draw put its cases into."""
+    place = {case: name for name, members in split.items() for case in members}
+    places: dict[str, str] = {}
+    for name, members in groups.items():
+        found = sorted({place[case] for case in members if case in place})
+        if len(found) > 1:
+            raise ValueError(
+                f"patient {name} should be in one split (found in {' and '.join(found)} of an earlier draw); "
+                "draw anew"
+            )
+        if found:
+            places[name] = found[0]
+    return places
 
 
 def _shuffled(stratum: Mapping[str, str], seed: int) -> list[str]:
@@ -117,8 +135,11 @@ def _shuffled(stratum: Mapping[str, str], seed: int) -> list[str]:
     return order
 
 
-def _share_out(stratum: Mapping[str, str], fractions: Sequence[float], seed: int) -> dict[str, list[str]]:
-    """Give every patient to the split that lags most behind its share, of the stratum and then of all."""
+def _share_out(
+    stratum: Mapping[str, str], fractions: Sequence[float], seed: int, placed: Mapping[str, str]
+) -> dict[str, list[str]]:
+    """Give every patient to the split that lags most behind its share, of the stratum and then of all; those
+    who have a place already come first and keep it."""
     split: dict[str, list[str]] = {name: [] for name in SPLITS}
     share = {name: f for name, f in zip(SPLITS, fractions, strict=True) if f > 0}
     if len(stratum) < len(share):
@@ -128,7 +149,8 @@ def _share_out(stratum: Mapping[str, str], fractions: Sequence[float], seed: int
         )
     seen: dict[str, int] = {}
     given: dict[tuple[str, str], int] = {}
-    for count, patient in enumerate(_shuffled(stratum, seed), start=1):
+    order = sorted(_shuffled(stratum, seed), key=lambda name: name not in placed)
+    for count, patient in enumerate(order, start=1):
         group = stratum[patient]
         seen[group] = seen.get(group, 0) + 1
 
@@ -136,12 +158,16 @@ def _share_out(stratum: Mapping[str, str], fractions: Sequence[float], seed: int
             own = share[name] * seen[group] - given.get((group, name), 0)
             return round(own + share[name] * count - len(split[name]), 9), share[name]
 
-        chosen = max(share, key=lag)
+        chosen = placed.get(patient) or max(share, key=lag)
         given[group, chosen] = given.get((group, chosen), 0) + 1
         split[chosen].append(patient)
     for name in share:
         if not split[name]:
-            split[name].append(max(split.values(), key=len).pop())
+            movable = {other: [p for p in members if p not in placed] for other, members in split.items()}
+            largest = max(movable, key=lambda other: len(movable[other]))
+            if movable[largest] and len(split[largest]) > 1:
+                split[largest].remove(movable[largest][-1])
+                split[name].append(movable[largest][-1])
     return split
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import namedtuple
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import nibabel as nib
@@ -20,6 +21,7 @@ from bundle.data.prepare import PrepareOptions, prepare_cohort
 from bundle.data.readers import find_brats
 from bundle.data.sources import prepare_source
 from scripts.prepare_data import prepare_data
+from tests.conftest import make_scan, write_case_files
 
 ROOT = Path(__file__).parents[2]
 MODALITIES = ["flair", "t1c"]
@@ -59,7 +61,13 @@ def test_a_prepared_data_set_has_an_index_splits_cases_and_masks_apart(cohort, p
         "cases": ["001", "002", "003", "004"],
     }
     assert json.loads((prepared / "splits.json").read_text())["train"] == ["001", "002"]
-    assert sorted(p.name for p in prepared.iterdir()) == ["cases", "dataset.json", "masks", "splits.json"]
+    assert sorted(p.name for p in prepared.iterdir()) == [
+        "cases",
+        "dataset.json",
+        "masks",
+        "splits.json",
+        "splits_asked.json",
+    ]
     assert tags_of(prepared, "001") == [0, 0, 1, 1, 0, 0]
     mask, source = (nib.load(p) for p in (prepared / "masks/001.nii.gz", cohort / "001/001_seg.nii.gz"))
     np.testing.assert_array_equal(mask.dataobj, source.dataobj)
@@ -137,6 +145,158 @@ def test_what_changed_is_made_again(cohort, prepared, splits, change, monkeypatc
         os.utime(cohort / "002" / "002_seg.nii.gz", ns=(1, 1))
     prepare(cohort, prepared, tags_from_masks=True, splits=splits, **changes.get(change, {}))
     assert again == (["002"] if change in ("image", "mask") else ["001", "002", "003", "004"])
+
+
+def write_mask(cohort: Path, case: str, positions: tuple[int, ...]) -> Path:
+    path = cohort / case / f"{case}_seg.nii.gz"
+    scan = nib.load(path)
+    mask = np.zeros(scan.shape, np.uint8)
+    mask[5:10, 6:12, positions] = 1
+    nib.save(nib.Nifti1Image(mask, scan.affine), path)
+    return path
+
+
+def test_tags_follow_a_corrected_mask_even_after_a_kill_between_the_two_writes(
+    cohort, prepared, splits, monkeypatch
+):
+    write_mask(cohort, "002", (4,))
+    with monkeypatch.context() as killed:
+        killed.setattr(
+            "bundle.data.case_job.write_case", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
+        with pytest.raises(KeyboardInterrupt):
+            prepare(cohort, prepared, tags_from_masks=True, splits=splits)
+    prepare(cohort, prepared, tags_from_masks=True, splits=splits)
+    assert tags_of(prepared, "002") == [0, 0, 0, 0, 1, 0]
+
+
+@pytest.mark.parametrize("tagged_by_masks", [True, False])
+def test_another_mask_of_the_same_age_is_noticed(cohort, splits, tmp_path, tagged_by_masks):
+    tags = tags_csv(tmp_path, "case,first,last\n001,3,4\n002,3,3\n003,2,2\n")
+    options = {"tags_from_masks": True} if tagged_by_masks else {"tags": tags}
+    path = cohort / "002" / "002_seg.nii.gz"
+    os.utime(path, ns=(1, 1))
+    prepare(cohort, tmp_path / "out", splits=splits, **options)
+    before = tags_of(tmp_path / "out", "002")
+    os.utime(write_mask(cohort, "002", (4,)), ns=(1, 1))
+    prepare(cohort, tmp_path / "out", splits=splits, **options)
+    stored = np.asarray(nib.load(tmp_path / "out" / "masks" / "002.nii.gz").dataobj)
+    assert np.flatnonzero(stored.any((0, 1))).tolist() == [4]
+    assert tags_of(tmp_path / "out", "002") == ([0, 0, 0, 0, 1, 0] if tagged_by_masks else before)
+
+
+def test_a_run_that_stops_among_changed_cases_leaves_no_index(cohort, prepared, splits):
+    (cohort / "003" / "003_t1c.nii.gz").write_bytes(b"no scan")
+    with pytest.raises(ValueError, match="case 003"):
+        prepare(cohort, prepared, tags_from_masks=True, splits=splits, spatial_size=8)
+    assert not (prepared / "dataset.json").exists()
+
+
+def test_a_new_case_that_fails_leaves_the_index_of_the_others(cohort, prepared):
+    splits_of_all = {"train": ["001", "002"], "validation": ["003"], "test": ["004", "005"]}
+    (cohort / "splits.json").write_text(json.dumps(splits_of_all))
+    add_cases(cohort, range(5, 6))
+    (cohort / "005" / "005_t1c.nii.gz").unlink()
+    before = (prepared / "dataset.json").read_bytes()
+    with pytest.raises(FileNotFoundError, match="case 005"):
+        prepare(cohort, prepared, tags_from_masks=True, splits=cohort / "splits.json")
+    assert (prepared / "dataset.json").read_bytes() == before
+
+
+def test_split_files_of_the_user_stay(cohort, prepared, splits):
+    for name in ("splits_mine.json", "splits_fold_mine.json", "splits_fold7.json"):
+        (prepared / name).write_text("{}")
+    prepare(cohort, prepared, tags_from_masks=True, splits=splits)
+    assert (prepared / "splits_mine.json").exists()
+    assert (prepared / "splits_fold_mine.json").exists()
+    assert not (prepared / "splits_fold7.json").exists()  # of an earlier number of folds
+
+
+def add_cases(cohort: Path, numbers: range) -> None:
+    for number in numbers:
+        write_case_files(cohort / f"{number:03d}", f"{number:03d}", *make_scan(number))
+
+
+@pytest.mark.parametrize("folds", [None, 2])
+def test_new_cases_move_no_earlier_one_to_another_split(cohort, tmp_path, folds):
+    first = prepare(cohort, tmp_path / "out", folds=folds)
+    add_cases(cohort, range(5, 11))
+    (cohort / "000").mkdir()  # sorts before all others
+    write_case_files(cohort / "000", "000", *make_scan(0))
+    second = prepare(cohort, tmp_path / "out", folds=folds)
+    assert len(second.cases) == 11
+    for before, after in zip(first.splits, second.splits, strict=True):
+        assert all(set(before[name]) <= set(after[name]) for name in before)
+        assert sorted(chain(*after.values())) == second.cases
+    if folds:
+        assert sorted(case for fold in second.splits for case in fold["test"]) == second.cases
+    assert "Warning" not in second.summary()
+
+
+def test_another_seed_draws_anew_and_warns(cohort, tmp_path):
+    add_cases(cohort, range(5, 11))
+    first = prepare(cohort, tmp_path / "out")
+    second = prepare(cohort, tmp_path / "out", seed=1)
+    moved = {*first.splits[0]["train"], *first.splits[0]["validation"]} & {*second.splits[0]["test"]}
+    assert moved
+    assert f"Warning: the splits are drawn anew, and {len(moved)} cases" in second.summary()
+    assert "Warning" not in prepare(cohort, tmp_path / "out", seed=1).summary()
+
+
+def test_the_scans_of_one_patient_stay_together_as_the_table_says(cohort, tmp_path):
+    add_cases(cohort, range(5, 9))
+    table = tmp_path / "patients.csv"
+    table.write_text("case,patient\n001,a\n002,a\n003,b\n004,b\n005,c\n006,c\n")
+    for seed in range(4):
+        (split,) = prepare(cohort, tmp_path / "out", patients=table, seed=seed).splits
+        for pair in (("001", "002"), ("003", "004"), ("005", "006")):
+            assert any(set(pair) <= set(cases) for cases in split.values())
+
+
+def test_a_table_that_joins_what_was_parted_draws_anew(cohort, tmp_path):
+    (split,) = prepare(cohort, tmp_path / "out").splits
+    table = tmp_path / "patients.csv"
+    pair = (split["train"][0], split["test"][0])
+    table.write_text("case;patient\n" + "".join(f"{case};a\n" for case in pair))
+    (split,) = prepare(cohort, tmp_path / "out", patients=table).splits
+    assert any(set(pair) <= set(cases) for cases in split.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("case,subject\n001,a\n", r"the header should be case,patient \(found case,subject\)"),
+        ("case,patient\n1,a\n", "row 2: case 1 is not in the data set"),
+        ("case,patient\n001,\n", "row 2: should give a case and its patient"),
+        ("case,patient\n001,a\n001,b\n", r"row 3: case 001 should have one patient \(found a and b\)"),
+    ],
+)
+def test_a_bad_table_of_patients_is_named(cohort, tmp_path, text, message):
+    (tmp_path / "patients.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        prepare(cohort, tmp_path / "out", patients=tmp_path / "patients.csv")
+
+
+def test_a_reference_need_not_be_among_the_modalities(cohort, tmp_path):
+    patterns = {"flair": "{case}/*_flair.nii.gz", "t1c": "{case}/*_t1c.nii.gz"}
+    options = replace(OPTIONS, modalities=["t1c"], reference="flair")
+    prepare_source("folder", tmp_path / "a", options, cohort, patterns, progress=False)
+    prepare_source("brats", tmp_path / "b", options, cohort, progress=False)
+    for name in "ab":
+        assert PreparedCase.open(tmp_path / name / "cases" / "001").modalities == ["t1c"]
+        path = cohort / "001" / "001_flair.nii.gz"
+        os.utime(path, ns=(1, 1))
+    job = CaseJob(find_brats(cohort, ["t1c"], "flair")[0], tmp_path / "b", ("t1c",), 16, "flair")
+    assert job.needs_reading()  # its grid may have changed
+
+
+@pytest.mark.parametrize(("size", "nearest"), [(16, None), (21, 24), (30, 32), (3, 8)])
+def test_a_size_that_networks_cannot_halve_is_warned_of(cohort, tmp_path, size, nearest):
+    summary = prepare(cohort, tmp_path / "out", spatial_size=size).summary()
+    assert ("Warning" in summary) == (nearest is not None)
+    if nearest:
+        assert f"slices of {size} pixels are no multiple of 8" in summary
+        assert f"--spatial_size {nearest}." in summary
 
 
 def test_an_interrupted_run_goes_on_and_ends_as_an_undisturbed_one(
