@@ -1,4 +1,4 @@
-"""What the phantom is calibrated for: plain CAM on slice tags is far from the truth on it, the default recipe nearer."""
+"""What the phantom is calibrated for: plain CAM on tags is far from the truth on it, the default recipe nearer."""
 
 from __future__ import annotations
 
