@@ -23,6 +23,9 @@ def run(command: Callable[..., int | None]) -> None:
     `ValueError` or `FileNotFoundError` is a message to the user: it is printed without a traceback and the
     exit status is 1.
     """
+    if {"--help", "-h"} & set(sys.argv[1:]):  # fire's own help speaks of its wrapping
+        print(inspect.getdoc(command))
+        return
     parameters = list(inspect.signature(command).parameters.values())
     by_position = [p for p in parameters if p.kind is Parameter.POSITIONAL_OR_KEYWORD]
     by_name = [p for p in parameters if p.kind is Parameter.KEYWORD_ONLY]

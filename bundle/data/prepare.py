@@ -100,6 +100,8 @@ class Preparation:
         action = "--config_file configs/inference.yaml"  # without tags to train on, predict
         if any((self._tags(splits["train"]) >= 0).any() for splits in self.splits):
             action = "training --config_file configs/train.yaml"
+        if self.cases:  # named always: the configs' default is another list
+            action += f" --modalities {','.join(self._case(self.cases[0]).modalities)}"
         lines += [
             "",
             f"Next: python -m monai.bundle run {action} --dataset_dir {self.output_dir} --output_dir R",
