@@ -57,7 +57,7 @@ def typed(*arguments: Any, launcher: Iterable[str] = (), environment: dict[str, 
     command = [sys.executable, *launcher, "-m", "monai.bundle", *map(str, arguments)]
     # the package is importable from anywhere, as after `make`, which installs it
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **(environment or {})}
-    return {"args": command, "env": env, "cwd": ROOT, "text": True}
+    return {"args": command, "env": env, "cwd": ROOT, "text": True, "encoding": "utf-8"}
 
 
 def run_typed(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -146,6 +146,7 @@ def _write_weights(folder: Path, options: BenchmarkOptions, record: CaseRecord) 
     path = folder / "run" / "models" / "model.pt"
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(network.state_dict(), path)
+    path.with_suffix(".json").write_text("{}", encoding="utf-8")  # no settings to compare with
 
 
 def _run_cases(folder: str, options: BenchmarkOptions, record: CaseRecord, cases: int) -> None:

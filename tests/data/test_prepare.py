@@ -476,7 +476,11 @@ def test_decathlon_is_downloaded_by_monai_then_prepared(tmp_path, monkeypatch, c
 
 def command(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "scripts.prepare_data", *arguments], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-m", "scripts.prepare_data", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
     )
 
 
