@@ -28,7 +28,7 @@ MAIN = {
 IDS = {name for config in MAIN.values() for name in config}
 PREPARE = set(inspect.signature(prepare_data).parameters)
 # Options of other programs, and the slip that docs/configuration.md shows.
-FOREIGN = {"config_file", "standalone", "nproc_per_node", "editable", "logdir", "help", "epoch"}
+FOREIGN = {"config_file", "standalone", "nproc_per_node", "rounds", "editable", "logdir", "help", "epoch"}
 
 each_document = pytest.mark.parametrize("path", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
 
