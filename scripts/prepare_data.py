@@ -34,8 +34,9 @@ def prepare_data(
     workers: str | None = None,
     on_error: str = "stop",
     download: str | None = None,
-    subjects: str = "24,6,12",
-    spacing_mm: str = "2.0",
+    anatomy: str | None = None,
+    subjects: str | None = None,
+    spacing_mm: str | None = None,
 ) -> int:
     """Prepares scans for training, evaluation and inference. Run it again to go on after an interruption.
 
@@ -59,8 +60,10 @@ def prepare_data(
         workers: processes, by default one a core.
         on_error: stop at a bad case, or skip it (exit status 2).
         download: decathlon task to fetch into input_dir first, such as Task05_Prostate.
-        subjects: of the phantom, for train, validation and test.
-        spacing_mm: of the phantom.
+        anatomy: of the phantom, brain (default) or prostate.
+        subjects: of the phantom, for train, validation and test, by default 24,6,12 (prostate: 20,4,8).
+        spacing_mm: edge of the phantom's voxels, by default 2.0; of the prostate's pixels, by default 1.2 over 192 mm
+            in slices 3.6 mm apart.
     """
     if text(output_dir) is None:
         raise ValueError(
@@ -89,8 +92,9 @@ def prepare_data(
         input_dir=_path(input_dir),
         patterns=_patterns(patterns),
         download=text(download),
-        subjects=numbers("subjects", subjects, int),
-        spacing_mm=number("spacing_mm", spacing_mm),
+        subjects=None if text(subjects) is None else numbers("subjects", subjects, int),
+        spacing_mm=None if text(spacing_mm) is None else number("spacing_mm", spacing_mm),
+        anatomy=text(anatomy),
     )
     print(made.summary())
     return 2 if made.left_out else 0

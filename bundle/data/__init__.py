@@ -7,10 +7,12 @@ from bundle.data.datasets import CaseDataset, SliceDataset
 from bundle.data.foreground import background_value, find_foreground
 from bundle.data.geometry import SliceGeometry
 from bundle.data.labels import read_label, tags_from_mask
+from bundle.data.mask_slices import MaskSliceDataset
 from bundle.data.masks import read_mask
 from bundle.data.names import name_list, nearest_name
 from bundle.data.normalisation import LowestToZerod, NormalizeByForegroundd, SliceNormalization
 from bundle.data.phantom import make_phantom
+from bundle.data.phantom_prostate import make_prostate_phantom
 from bundle.data.prepare import Preparation, PrepareOptions, prepare_cohort
 from bundle.data.readers import download_decathlon, find_brats, find_cases, find_decathlon, find_folder
 from bundle.data.records import CaseRecord, ImageSource
@@ -28,6 +30,7 @@ __all__ = [
     "ImageSource",
     "LoadTruthd",
     "LowestToZerod",
+    "MaskSliceDataset",
     "NormalizeByForegroundd",
     "Preparation",
     "PrepareOptions",
@@ -51,6 +54,7 @@ __all__ = [
     "foreground_statistics",
     "geometry_of",
     "make_phantom",
+    "make_prostate_phantom",
     "make_splits",
     "name_list",
     "nearest_name",

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from tqdm import tqdm
 
 from bundle.data.phantom_anatomy import Grid, draw_anatomy, load_template, template_grid
+from bundle.data.phantom_cohort import check_cohort, save_whole, write_cohort_splits, write_subjects
 from bundle.data.phantom_contrast import draw_images
 from bundle.data.phantom_lesion import draw_lesion, plan_lesion
+from bundle.data.splits import SPLITS
 
-SPLITS = ("train", "validation", "test")
+SUBJECTS = (24, 6, 12)
+SPACING_MM = 2.0
 HEALTHY_SHARE = 0.2
 LGG_SHARE = 0.25  # of the patients; BraTS 2019 has 76 of 335
 
@@ -31,9 +30,9 @@ class _Subject:
 
 def make_phantom(
     output_dir: str | Path,
-    subjects: Sequence[int] = (24, 6, 12),
+    subjects: Sequence[int] = SUBJECTS,
     seed: int = 0,
-    spacing_mm: float = 2.0,
+    spacing_mm: float = SPACING_MM,
     workers: int | None = None,
     progress: bool = True,
 ) -> Path:
@@ -60,36 +59,16 @@ def make_phantom(
     Raises:
         ValueError: an argument is out of range.
     """
-    subjects = _checked_subjects(subjects)
-    if not 0.5 <= spacing_mm <= 8:
-        raise ValueError(f"phantom: spacing_mm must lie between 0.5 and 8 mm, found {spacing_mm}; use 2.0")
-    if seed < 0:
-        raise ValueError(f"phantom: seed must not be negative, found {seed}; use 0 or more")
+    subjects = check_cohort(subjects, seed, spacing_mm, (SUBJECTS, SPACING_MM))
     output_dir = Path(output_dir)
     cohort = _plan_cohort(subjects, seed)
     load_template()  # once, before the threads ask for it
     grid = template_grid(spacing_mm)
     everyone = [subject for split in cohort.values() for subject in split]
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        jobs = [pool.submit(_write_subject, subject, grid, output_dir) for subject in everyone]
-        try:
-            for job in tqdm(jobs, desc="phantom", unit="subject", disable=not progress):
-                job.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    splits = {name: [subject.case for subject in split] for name, split in cohort.items()}
-    (output_dir / "splits.json").write_text(json.dumps(splits, indent=2) + "\n")
+    write_subjects(everyone, lambda subject: _write_subject(subject, grid, output_dir), workers, progress)
+    cases = {name: [subject.case for subject in split] for name, split in cohort.items()}
+    write_cohort_splits(output_dir, cases)
     return output_dir
-
-
-def _checked_subjects(subjects: Sequence[int]) -> tuple[int, ...]:
-    counts = tuple(subjects)
-    if len(counts) != len(SPLITS) or any(int(n) != n or n < 0 for n in counts) or sum(counts) == 0:
-        raise ValueError(
-            f"phantom: subjects must be three counts (train, validation, test), found {counts}; use 24,6,12"
-        )
-    return tuple(int(n) for n in counts)
 
 
 def _plan_cohort(subjects: tuple[int, ...], seed: int) -> dict[str, list[_Subject]]:
@@ -125,18 +104,14 @@ def _write_subject(subject: _Subject, grid: Grid, output_dir: Path) -> None:
         lesion = draw_lesion(plan, anatomy, lesion_seed)
     labels = np.zeros(grid.shape, np.uint8) if lesion is None else lesion.labels
     folder = output_dir / subject.stratum / subject.case
-    folder.mkdir(parents=True, exist_ok=True)
     for part, array in {**draw_images(anatomy, lesion, image_seed), "seg": labels}.items():
         _write(array, grid, folder / f"{subject.case}_{part}.nii.gz")
 
 
 def _write(array: np.ndarray, grid: Grid, path: Path) -> None:
-    """Stores the volume with axes towards L, P, S, as BraTS does; a file appears whole or not at all."""
+    """Stores the volume with axes towards L, P, S, as BraTS does."""
     affine = np.diag([-grid.spacing_mm, -grid.spacing_mm, grid.spacing_mm, 1.0])
     last = [grid.spacing_mm * (n - 1) for n in grid.shape]
     affine[:3, 3] = np.add(grid.origin_mm, [last[0], last[1], 0.0])
     image = nib.Nifti1Image(np.ascontiguousarray(array[::-1, ::-1]), affine)
-    image.header.set_xyzt_units("mm")
-    partial = path.with_name("." + path.name)  # a name that no reader takes for a scan
-    nib.save(image, partial)
-    os.replace(partial, path)
+    save_whole(image, path)

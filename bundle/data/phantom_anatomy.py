@@ -1,4 +1,4 @@
-"""The phantom's anatomy: the ICBM152 tissue maps, deformed for one subject, and smooth random fields."""
+"""The phantom's anatomy: the ICBM152 tissue maps, deformed for one subject."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from nilearn.datasets import (
     load_mni152_wm_template,
 )
 from scipy import ndimage
+
+from bundle.data.phantom_noise import spline_noise
 
 ROTATION_DEG = 4.0  # standard deviation of each of the three head rotations
 SCALE_SD = 0.04  # of the logarithm of each axis' size; adult brains differ by about 10 % in volume
@@ -116,28 +118,12 @@ def template_grid(spacing_mm: float) -> Grid:
 
 
 def smooth_noise(grid: Grid, scale_mm: float, rng: np.random.Generator) -> np.ndarray:
-    """Draws a smooth random field: a cubic B-spline over random control points ``scale_mm`` apart.
-
-    The control points do not depend on the spacing, so one seed gives one field on every grid.
+    """`spline_noise` over the template's field of view.
 
     Returns:
         float32 of the grid's shape, mean about 0 and standard deviation about 1.
     """
-    template = load_template()
-    counts = [int(np.ceil(n / scale_mm)) + 4 for n in template.brain.shape]
-    field = rng.standard_normal(counts, dtype=np.float32)
-    for axis, n in enumerate(grid.shape):
-        position = np.arange(n) * grid.spacing_mm / scale_mm
-        index = position.astype(int)
-        t = position - index
-        taps = ((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3)
-        lined = [-1 if i == axis else 1 for i in range(3)]
-        field = sum(
-            np.take(field, index + k, axis=axis) * (w / 6).astype(np.float32).reshape(lined)
-            for k, w in enumerate(taps)
-        )
-    # 0.479 is the mean over t of the sum of squared taps, so each axis shrinks the variance by it.
-    return field / np.float32(0.479**1.5)
+    return spline_noise(grid.shape, [grid.spacing_mm] * 3, load_template().brain.shape, scale_mm, rng)
 
 
 def draw_anatomy(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bundle.data.cache import write_json
 from bundle.data.decathlon import download_decathlon, find_decathlon
 from bundle.data.folder_patterns import find_folder
 from bundle.data.names import nearest_name
-from bundle.data.phantom import make_phantom
+from bundle.data.phantoms import find_phantom, make_phantom_once
 from bundle.data.prepare import Preparation, PrepareOptions, prepare_cohort
 from bundle.data.readers import find_brats
 from bundle.data.records import CaseRecord
@@ -26,9 +24,10 @@ def prepare_source(
     input_dir: str | Path | None = None,
     patterns: Mapping[str, str] | None = None,
     download: str | None = None,
-    subjects: Sequence[int] = (24, 6, 12),
-    spacing_mm: float = 2.0,
+    subjects: Sequence[int] | None = None,
+    spacing_mm: float | None = None,
     progress: bool = True,
+    anatomy: str | None = None,
 ) -> Preparation:
     """Finds the cases of a source and prepares them.
 
@@ -39,22 +38,33 @@ def prepare_source(
         input_dir: where the scans lie; for the phantom it is ``output_dir/raw``.
         patterns: one a modality, for ``folder``.
         download: decathlon task to fetch into `input_dir` first.
-        subjects: of the phantom, for train, validation and test.
-        spacing_mm: edge length of the phantom's voxels.
+        subjects: of the phantom, for train, validation and test; by default its anatomy's (`PHANTOMS`).
+        spacing_mm: edge of the phantom's voxels, of the prostate's in the slice; by default its anatomy's.
         progress: show bars.
+        anatomy: of the phantom: ``brain`` (default) or ``prostate``.
 
     Raises:
-        ValueError: an unknown source, or an argument that belongs to another one.
+        ValueError: an unknown source or anatomy, or an argument that belongs to another one.
     """
     if source not in SOURCES:
         raise ValueError(f"source {source!r} is unknown; {nearest_name(source, SOURCES)}")
-    for name, value, owner in (("patterns", patterns, "folder"), ("download", download, "decathlon")):
+    for name, value, owner in (
+        ("patterns", patterns, "folder"),
+        ("download", download, "decathlon"),
+        ("anatomy", anatomy, "phantom"),
+        ("subjects", subjects, "phantom"),
+        ("spacing_mm", spacing_mm, "phantom"),
+    ):
         if value is not None and source != owner:
             raise ValueError(f"--{name} belongs to the source {owner}, found it with {source}; drop it")
+    layout = source
     if source == "phantom":
         if input_dir is not None:
             raise ValueError("the source phantom makes its own scans in output_dir/raw; drop --input_dir")
-        raw = _make_phantom_once(Path(output_dir) / "raw", subjects, options.seed, spacing_mm, progress)
+        layout = find_phantom(anatomy).layout
+        raw = make_phantom_once(
+            Path(output_dir) / "raw", anatomy, subjects, options.seed, spacing_mm, progress
+        )
         if options.tags is None:
             options = replace(options, tags_from_masks=True)
         if options.splits is None and options.folds is None:
@@ -66,18 +76,18 @@ def prepare_source(
         )
     if download is not None:
         input_dir = download_decathlon(download, input_dir)
-    records = _find(source, input_dir, options, patterns)
+    records = _find(layout, input_dir, options, patterns)
     options = replace(options, modalities=list(options.modalities) or list(records[0].images))
     return prepare_cohort(records, output_dir, options, source, progress)
 
 
 def _find(
-    source: str, input_dir: str | Path, options: PrepareOptions, patterns: Mapping[str, str] | None
+    layout: str, input_dir: str | Path, options: PrepareOptions, patterns: Mapping[str, str] | None
 ) -> list[CaseRecord]:
     wanted = list(options.modalities) or None
-    if source == "decathlon":
+    if layout == "decathlon":
         return find_decathlon(input_dir, wanted, reference=options.reference)
-    if source == "folder":
+    if layout == "folder":
         if patterns is None:
             raise ValueError(
                 "source folder: --patterns is missing, expected one a modality; give "
@@ -85,21 +95,3 @@ def _find(
             )
         return find_folder(input_dir, patterns, wanted, options.reference)
     return find_brats(input_dir, wanted, options.reference)
-
-
-def _make_phantom_once(
-    raw: Path, subjects: Sequence[int], seed: int, spacing_mm: float, progress: bool
-) -> Path:
-    """Writes the phantom unless the same one is there, complete; resuming then finds unchanged files."""
-    recipe = {"subjects": list(subjects), "seed": seed, "spacing_mm": spacing_mm}
-    made = raw / "phantom.json"
-    if made.is_file() and json.loads(made.read_text(encoding="utf-8")) == recipe:
-        return raw
-    if raw.exists() and any(raw.iterdir()):
-        raise ValueError(
-            f"phantom: {raw} holds another or an unfinished phantom, expected nothing or the same one "
-            f"({recipe}); remove {raw} or choose another --output_dir"
-        )
-    make_phantom(raw, subjects=tuple(subjects), seed=seed, spacing_mm=spacing_mm, progress=progress)
-    write_json(made, recipe)
-    return raw

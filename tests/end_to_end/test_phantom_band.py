@@ -1,4 +1,4 @@
-"""What the phantom is calibrated for: plain CAM on tags is far from the truth on it, the default recipe nearer."""
+"""What the phantom is calibrated for: a classifier's maps are far from the truth on it, the default recipe nearer."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def dice_percent(phantom: Path, output_dir: Path, *methods: str) -> float:
     return 100 * summary["maps"]["fused"]["dice"]["mean"]
 
 
-def test_plain_cam_is_at_most_70_and_the_three_terms_add_8_points(phantom, tmp_path):
-    """With four modalities; six CPU minutes. With T2 and FLAIR alone plain CAM is better, see docs/results.md."""
-    plain = dice_percent(phantom, tmp_path / "cam", "method_cam")
+def test_untied_maps_reach_at_most_70_and_the_three_terms_add_8_points(phantom, tmp_path):
+    """With four modalities; six CPU minutes. With T2 and FLAIR alone untied maps are better, see docs/results.md."""
+    untied = dice_percent(phantom, tmp_path / "untied", "method_augmentation")
     ours = dice_percent(phantom, tmp_path / "ours")
-    print(f"plain CAM {plain:.1f}, default recipe {ours:.1f}")
-    assert plain <= 70
-    assert ours >= plain + 8
+    print(f"untied {untied:.1f}, default recipe {ours:.1f}")
+    assert untied <= 70
+    assert ours >= untied + 8
