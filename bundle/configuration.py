@@ -31,6 +31,8 @@ FREE_IDS = {
     "_meta_",
 }
 
+# The configs that are complete: each id is in one of them, or something refers to it. (Overlays may be the user's own.)
+COMPLETE = ("train", "inference", "evaluate")
 CONSTANTS = {"true": "True", "false": "False", "null": "None"}
 
 # Ids that decide what a network's output means; training and inference must agree on them.
@@ -42,7 +44,9 @@ MODEL_IDS = (
     "head_channels",
     "width",
     "levels",
+    "early_fusion",
     "branch",
+    "wrap",
     "network_def",
     "readout",
     "pooling",
@@ -76,14 +80,14 @@ def check_ids(config: Mapping[str, Any] | None = None) -> None:
     """
     config = merged_config() if config is None else config
     _refuse_spelt_out_constants(config)
-    shipped = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in sorted(CONFIG_DIR.glob("*.yaml"))]
+    shipped = [yaml.safe_load((CONFIG_DIR / f"{name}.yaml").read_text(encoding="utf-8")) for name in COMPLETE]
     known = {re.split("#|::", name.lstrip("+"))[0] for file in shipped for name in file}
     text = json.dumps(config, default=str)
     for name in config:
         if name not in known and not name.startswith("_") and not re.search(rf"@{re.escape(name)}\b", text):
             raise ValueError(
                 f"config id {name!r} is unknown and nothing refers to it; {nearest_name(name, known)} "
-                f"(known ids are the top-level names in {CONFIG_DIR.name}/*.yaml)"
+                f"(known ids are the top-level names in {CONFIG_DIR.name}/train.yaml, inference.yaml and evaluate.yaml)"
             )
     for section in ("train", "validate"):  # plain mappings, whose keys nothing else checks
         known = {key for file in shipped for key in file.get(section, {})}

@@ -16,14 +16,17 @@ from bundle.configuration import (
     tell_cause_last,
 )
 from bundle.data import name_list
+from tests.running import merged
 
 
 @pytest.fixture
 def configs(tmp_path, monkeypatch):
-    """A folder with two shipped files, the second one an overlay that changes a leaf and adds an id."""
+    """A folder with complete configs, and an overlay beside them that changes a leaf and makes a slip."""
     base = {"epochs": 8, "batch_size": 16, "modalities": ["t1"], "loss_terms": {"er": {"weight": 1.0}}}
     (tmp_path / "train.yaml").write_text(yaml.safe_dump(base))
-    (tmp_path / "method_x.yaml").write_text(yaml.safe_dump({"loss_terms#er#weight": 0.0, "+train": {"a": 1}}))
+    (tmp_path / "method_x.yaml").write_text(yaml.safe_dump({"loss_terms#er#weight": 0.0, "epoch": 3}))
+    for name in ("inference", "evaluate"):
+        (tmp_path / f"{name}.yaml").write_text("batch_size: 16\n")
     monkeypatch.setattr(configuration, "CONFIG_DIR", tmp_path)
     return base
 
@@ -45,7 +48,7 @@ def test_a_word_is_a_list_of_one_and_commas_separate(value, expected):
 
 def test_known_ids_pass(configs):
     check_ids(configs)
-    check_ids({**configs, "train": {}, "_meta_": {}})
+    check_ids({**configs, "epochs": 9, "_meta_": {}})
 
 
 @pytest.mark.parametrize(
@@ -64,13 +67,9 @@ def test_an_id_of_ones_own_passes_if_something_refers_to_it(configs):
 
 
 def test_every_shipped_file_passes_its_own_check():
-    for file in configuration.CONFIG_DIR.glob("*.yaml"):
-        check_ids(
-            {
-                name.lstrip("+").replace("#", "::").split("::")[0]: 0
-                for name in yaml.safe_load(file.read_text())
-            }
-        )
+    for file in configuration.CONFIG_DIR.glob("*_*.yaml"):
+        for complete in ("train", "inference", "evaluate")[: 1 if file.stem.startswith("run_") else 3]:
+            check_ids(merged(complete, file.stem).get())
 
 
 def test_outside_a_workflow_nothing_was_merged():

@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 
-from bundle.equivariance import Views
+from bundle.equivariance import Evidence, Views, Warp
 from bundle.inferers import CamReader
 from bundle.losses import (
     ClassificationLoss,
@@ -61,7 +61,10 @@ def tiny_loss(temperature: float = 10.0) -> JointLoss:
 def tiny_views(
     branches: int = 2, batch: int = 3, side: int = 6, seed: int = 0, full_field_of_view: bool = False
 ) -> tuple[Views, torch.Tensor]:
-    """Random views in float64 that ask for gradients, and tags: positive but for the second slice."""
+    """Random views in float64 that ask for gradients, and tags: positive but for the second slice.
+
+    Evidence has two channels a branch, the second in [0, 1] like a refined map.
+    """
     generator = torch.Generator().manual_seed(seed)
 
     def draw(*shape: int) -> torch.Tensor:
@@ -74,6 +77,11 @@ def tiny_views(
         plain_cams=draw(*maps).requires_grad_(),
         warped_cams=draw(*maps).requires_grad_(),
         field_of_view=torch.ones(batch, 1, side, side, dtype=torch.float64),
+        evidence=Evidence(
+            draw(batch, 2 * branches, side, side).requires_grad_(),
+            draw(batch, 2 * branches, side, side).requires_grad_(),
+            Warp.identity(batch),
+        ),
     )
     if not full_field_of_view:
         views.field_of_view[:, :, :, -2:] = 0
@@ -81,6 +89,15 @@ def tiny_views(
     tags = torch.ones(batch, dtype=torch.float64)
     tags[1:2] = 0
     return views, tags
+
+
+def refined_views(
+    cams: tuple[torch.Tensor, torch.Tensor], refined: tuple[torch.Tensor, torch.Tensor]
+) -> Views:
+    """Views of given maps (B, N, H, W), the plain view's and the warped one's, and of their refinement, unwarped."""
+    evidence = (torch.stack([torch.zeros_like(map_), map_], dim=2).flatten(1, 2) for map_ in refined)
+    logits, inside = torch.zeros(cams[0].shape[:2]), torch.ones_like(cams[0][:, :1])
+    return Views(logits, logits, *cams, inside, Evidence(*evidence, Warp.identity(len(cams[0]))))
 
 
 def inputs_of(views: Views) -> list[torch.Tensor]:

@@ -2,7 +2,7 @@
 
 from bundle.equivariance.policy import WarpPolicy
 from bundle.equivariance.transforms import RandWarp, RandWarpd
-from bundle.equivariance.views import Views
+from bundle.equivariance.views import Evidence, Views
 from bundle.equivariance.warp import Warp
 
-__all__ = ["RandWarp", "RandWarpd", "Views", "Warp", "WarpPolicy"]
+__all__ = ["Evidence", "RandWarp", "RandWarpd", "Views", "Warp", "WarpPolicy"]

@@ -6,6 +6,23 @@ from dataclasses import dataclass
 
 import torch
 
+from bundle.equivariance.warp import Warp
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The network's raw output for both views, for terms that look beneath the maps.
+
+    Args:
+        plain: of the plain view, not warped, (B, N * C, H, W).
+        warped: of the warped view, (B, N * C, H, W).
+        warp: pi, which brings a map of the plain view onto the warped one.
+    """
+
+    plain: torch.Tensor
+    warped: torch.Tensor
+    warp: Warp
+
 
 @dataclass(frozen=True)
 class Views:
@@ -18,6 +35,7 @@ class Views:
         warped_cams: class activation maps of the warped view, M of pi(x), in [0, 1], (B, N, H, W).
         field_of_view: 1 where the warped view shows what the plain view showed, (B, 1, H, W); no loss counts
             the other pixels.
+        evidence: what the maps were read from; ``None`` where no term asks for it (in tests).
     """
 
     plain_logits: torch.Tensor
@@ -25,3 +43,4 @@ class Views:
     plain_cams: torch.Tensor
     warped_cams: torch.Tensor
     field_of_view: torch.Tensor
+    evidence: Evidence | None = None

@@ -2,7 +2,7 @@
 
 from bundle.handlers.broadcast_buffers import BroadcastBuffers
 from bundle.handlers.evaluation import EvaluationReport
-from bundle.handlers.loss_term import LossTermHandler, ramp_up
+from bundle.handlers.loss_term import LossTermHandler, LossTermHandlers, ramp_up
 from bundle.handlers.prediction_sheet import PredictionSheet
 from bundle.handlers.run_state import RandomState, RunState
 from bundle.handlers.tag_metrics import TagAccuracy, TagCrossEntropy
@@ -13,6 +13,7 @@ __all__ = [
     "EvaluationReport",
     "LoadWeights",
     "LossTermHandler",
+    "LossTermHandlers",
     "PredictionSheet",
     "RandomState",
     "RunState",

@@ -1,4 +1,4 @@
-"""One class, configured by name for ER, KD and CMER: sets the term's weight each epoch and logs its value."""
+"""One class for ER, KD, CMER and any other term: sets its weight each epoch and logs its value."""
 
 from __future__ import annotations
 
@@ -78,3 +78,19 @@ class LossTermHandler(ParamSchedulerHandler):
             engine.state.metrics[f"loss_{self.term}"] = float(total) / float(steps)
         engine.state.metrics[f"weight_{self.term}"] = self.loss.weights[self.term]
         self._sum, self._steps = None, 0
+
+
+class LossTermHandlers:
+    """One :class:`LossTermHandler` for each term in use, ramped up as ``loss_terms`` says.
+
+    Args:
+        loss: the joint loss, whose terms carry ``ramp_epochs``.
+    """
+
+    def __init__(self, loss: JointLoss) -> None:
+        self.handlers = [LossTermHandler(name, loss, ramp) for name, ramp in loss.ramp_epochs.items()]
+
+    def attach(self, engine: Engine) -> None:
+        """Attach all of them."""
+        for handler in self.handlers:
+            handler.attach(engine)

@@ -16,6 +16,7 @@ from ignite.handlers import Checkpoint, DiskSaver
 from bundle.configuration import differing_ids
 from bundle.data import SliceDataset
 from bundle.data.cache import write_json
+from bundle.handlers.weights import read_checkpoint
 
 
 class RandomState:
@@ -59,6 +60,7 @@ class RunState:
         settings: merged config of this run; resuming under other settings is refused. Empty: not compared.
         evaluator: computes ``metric``; without one, the last weights are the best.
         metric: name in the evaluator's metrics; lower is better. It is computed from held-out tags alone.
+            ``None``: the last weights are the best.
         resume: go on from ``checkpoints/last.pt`` if there is one.
 
     Raises:
@@ -73,7 +75,7 @@ class RunState:
         objects: Mapping[str, Any],
         settings: Mapping[str, Any] | None = None,
         evaluator: Engine | None = None,
-        metric: str = "tag_cross_entropy",
+        metric: str | None = "tag_cross_entropy",
         resume: bool = True,
     ) -> None:
         self.last, self.best = (
@@ -123,9 +125,7 @@ class RunState:
     def _resume(self, engine: Engine) -> None:
         if not self.resume or not self.last.is_file():
             return
-        checkpoint = torch.load(
-            self.last, map_location=next(self.network.parameters()).device, weights_only=True
-        )
+        checkpoint = read_checkpoint(self.last, next(self.network.parameters()).device)
         changed = differing_ids(checkpoint.pop("settings"), self.settings)
         if changed:
             raise ValueError(
@@ -145,7 +145,7 @@ class RunState:
         if idist.get_world_size() > 1:  # collective, so before the other ranks return
             random_by_rank *= idist.get_world_size()
             torch.distributed.all_gather_object(random_by_rank, self.random.state_dict())
-        value = -float(engine.state.epoch) if self.evaluator is None else self._value()
+        value = self._value() if self._selects() else -float(engine.state.epoch)
         improved = value < self.best_value
         if improved:
             self.best_value, self.best_epoch = value, engine.state.epoch
@@ -164,12 +164,16 @@ class RunState:
                 f"number of --epochs (the last weights are in {self.last})"
             )
         if idist.get_rank() == 0:
-            measured = "" if self.evaluator is None else f", {self.metric} {self.best_value:.4f}"
+            measured = f", {self.metric} {self.best_value:.4f}" if self._selects() else ""
             print(f"weights of epoch {self.best_epoch}{measured}: {self.best}", flush=True)
+
+    def _selects(self) -> bool:
+        return self.evaluator is not None and self.metric is not None
 
     def _value(self) -> float:
         """The last metric: an epoch without validation repeats it, and only a lower one is better."""
         assert self.evaluator is not None
+        assert self.metric is not None
         if self.metric not in self.evaluator.state.metrics:  # not validated yet
             return math.inf
         value = float(self.evaluator.state.metrics[self.metric])

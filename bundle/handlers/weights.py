@@ -15,6 +15,21 @@ from bundle.configuration import MODEL_IDS, differing_ids
 from bundle.data import CaseDataset
 
 
+def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
+    """Tensors and plain values of a checkpoint.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # junk raises whatever the first bytes look like
+        raise ValueError(
+            f"checkpoint {path} cannot be read ({type(error).__name__}); it is damaged or no checkpoint: copy it "
+            f"again, or delete it and train again"
+        ) from error
+
+
 class LoadWeights:
     """Loads a flat state dict, ``models/model.pt``, or the network in a ``checkpoints/last.pt``.
 
@@ -44,9 +59,7 @@ class LoadWeights:
             raise FileNotFoundError(
                 f"checkpoint {self.checkpoint} does not exist; train first with this --output_dir, or give --checkpoint"
             )
-        state = torch.load(
-            self.checkpoint, map_location=next(self.network.parameters()).device, weights_only=True
-        )
+        state = read_checkpoint(self.checkpoint, next(self.network.parameters()).device)
         trained = self._trained_settings(state)
         self._check_settings(trained)
         try:

@@ -4,7 +4,9 @@ from bundle.inferers.cam import CamInferer
 from bundle.inferers.grad_cam import GradCamInferer, GradCamPlusPlusInferer
 from bundle.inferers.postprocessing import FuseMapsd, RestoreToScand, SavePredictionsd
 from bundle.inferers.precision import resolve_precision
+from bundle.inferers.probability import ProbabilityInferer
 from bundle.inferers.reading import CamReader
+from bundle.inferers.refined import RefinedCamInferer
 from bundle.inferers.tags import TagInferer
 from bundle.inferers.two_view import TwoViewInferer
 from bundle.inferers.volume import VolumeInferer
@@ -15,6 +17,8 @@ __all__ = [
     "FuseMapsd",
     "GradCamInferer",
     "GradCamPlusPlusInferer",
+    "ProbabilityInferer",
+    "RefinedCamInferer",
     "RestoreToScand",
     "SavePredictionsd",
     "TagInferer",

@@ -1,4 +1,4 @@
-"""Grad-CAM and Grad-CAM++: how much each feature map moves the slice's logit."""
+"""Grad-CAM and Grad-CAM++: how much each feature map moves the score of the slice."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ import torch
 from torch import nn
 
 from bundle.inferers.volume import VolumeInferer
-from bundle.networks import BranchEnsemble
+from bundle.networks import BranchEnsemble, CamBranch, bilinear_to
 
 
 class GradCamInferer(VolumeInferer):
     """Grad-CAM (Selvaraju et al. 2017, eqs. 1 and 2) at the features that ``evidence`` layers receive.
 
-    A feature map weighs as much as the mean gradient of the branch's logit with respect to it. Behind a 1x1
-    convolution this equals CAM for every pooling whose weights of pixels sum to 1, as those of all ours do.
-    Only the last layer is differentiated, so a pass costs hardly more than CAM's. Hooks are released even if
-    the network raises.
+    A feature map weighs as much as the mean gradient of the branch's score with respect to it; the score is what the
+    reader's map says of the slice (`CamReader.scores`): the logit, or the tumour channel where that alone is the map.
+    Behind a 1x1 convolution this equals CAM for every pooling that takes each channel by itself, with weights of
+    pixels that sum to 1, as all of ours do; features coarser than the slice change nothing, since the resampling is
+    linear and its weights sum to 1, too.
+    Only what lies behind the last features is differentiated, so a pass costs hardly more than CAM's. Hooks are
+    released even if the network raises.
     """
 
     def read(
@@ -33,27 +36,28 @@ class GradCamInferer(VolumeInferer):
         with _features(network) as features:
             self.evidence(image, network)
         maps, logits = [], []
-        for branch, feature in zip(network.branches, features, strict=True):
-            head = cast("nn.Conv2d", branch.evidence)
+        size = image.shape[-2:]
+        for branch, feature in zip(_branches(network), features, strict=True):
             with torch.enable_grad():
-                feature = feature.detach().to(head.weight.dtype).requires_grad_()
-                branch_logits = self.reader.logits(head(feature), foreground)
-                (gradient,) = torch.autograd.grad(branch_logits.sum(), feature)
+                feature = feature.detach().to(branch.evidence.weight.dtype).requires_grad_()
+                evidence = branch.to_evidence(feature, size)
+                score = self.reader.scores(evidence, foreground).sum()
+                (gradient,) = torch.autograd.grad(score, feature)
             feature = feature.detach()
             weight = self.weigh(feature, gradient)[:, :, None, None]
-            maps.append((weight * feature).sum(1, keepdim=True))
-            logits.append(branch_logits.detach())
+            maps.append(bilinear_to((weight * feature).sum(1, keepdim=True), size))
+            logits.append(self.reader.logits(evidence.detach(), foreground))
         return self.reader.normalise(torch.cat(maps, dim=1), foreground), torch.cat(logits, dim=1)
 
     def weigh(self, feature: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
-        """Features and the logit's gradient (B, F, H, W) to the weight of each feature map, (B, F)."""
+        """Features and the score's gradient (B, F, H, W) to the weight of each feature map, (B, F)."""
         return gradient.mean(dim=(2, 3))
 
 
 class GradCamPlusPlusInferer(GradCamInferer):
     """Grad-CAM++ (Chattopadhay et al. 2018, eqs. 11 and 19): positive gradients, weighted pixel by pixel.
 
-    The score is exp(logit), whose constant factor vanishes when the map is normalised.
+    The equations' Y is exp(score), whose constant factor vanishes when the map is normalised.
     """
 
     def weigh(self, feature: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
@@ -63,15 +67,17 @@ class GradCamPlusPlusInferer(GradCamInferer):
         return (alpha * gradient.relu()).sum(dim=(2, 3))
 
 
+def _branches(network: BranchEnsemble) -> list[CamBranch]:
+    return [cast("CamBranch", branch) for branch in network.branches]
+
+
 @contextmanager
 def _features(network: BranchEnsemble) -> Iterator[list[torch.Tensor]]:
     """Collects what enters each branch's ``evidence`` layer, in the order of the branches."""
     collected: list[torch.Tensor] = []
     hooks = [
-        cast("nn.Conv2d", branch.evidence).register_forward_pre_hook(
-            lambda _, inputs: collected.append(inputs[0])
-        )
-        for branch in network.branches
+        branch.evidence.register_forward_pre_hook(lambda _, inputs: collected.append(inputs[0]))
+        for branch in _branches(network)
     ]
     try:
         yield collected

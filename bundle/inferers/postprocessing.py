@@ -13,6 +13,7 @@ import torch
 from monai.transforms import Transform
 
 from bundle.data.collate import geometry_of
+from bundle.data.names import nearest_name
 from bundle.metrics import FUSED
 
 EXTRAS = ("masks", "cams", "probabilities")
@@ -21,15 +22,26 @@ EXTRAS = ("masks", "cams", "probabilities")
 class FuseMapsd(Transform):
     """Append the fused map, the maximum over branches (Patel and Dolz 2022, section 5), and split ``pred``.
 
-    Reads ``pred`` as :class:`bundle.inferers.VolumeInferer` gives it; writes ``cams`` (N + 1, H, W, S), fused
-    last, and ``probabilities`` (N, S), the slices' probability of tumour in each branch.
+    Reads ``pred`` as :class:`bundle.inferers.VolumeInferer` gives it; writes ``cams`` (N + G + 1, H, W, S), the
+    fused map of all branches last, and ``probabilities`` (N, S), the slices' probability of tumour in each branch.
+
+    Args:
+        names: of the N branches' maps.
+        groups: G further fused maps, each of some branches: their names joined by ``-``, such as ``t1-t2``.
+
+    Raises:
+        ValueError: a group names a branch that is not there.
     """
+
+    def __init__(self, names: Sequence[str] = (), groups: Sequence[str] = ()) -> None:
+        self.members = [[_position(name, group, names) for name in group.split("-")] for group in groups]
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         pred = d.pop("pred")
         cams = pred["cam"]
-        d["cams"] = torch.cat([cams, cams.amax(dim=0, keepdim=True)])
+        fused = [cams[members].amax(dim=0, keepdim=True) for members in self.members]
+        d["cams"] = torch.cat([cams, *fused, cams.amax(dim=0, keepdim=True)])
         d["probabilities"] = pred["logits"].sigmoid()
         return d
 
@@ -104,6 +116,12 @@ class SavePredictionsd(Transform):
             writer.writerow(["slice", *self.names[:-1]])
             for index, row in enumerate(probabilities.T.tolist()):
                 writer.writerow([index, *(f"{value:.4f}" for value in row)])
+
+
+def _position(name: str, group: str, names: Sequence[str]) -> int:
+    if name not in names:
+        raise ValueError(f"also_fuse {group!r}: {name!r} is no branch; {nearest_name(name, names)}")
+    return list(names).index(name)
 
 
 def _save(volume: np.ndarray, affine: np.ndarray, path: Path) -> None:

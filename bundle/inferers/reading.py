@@ -37,6 +37,16 @@ class CamReader:
         """
         return self.readout.logits(self.pooling(evidence, foreground, field_of_view))
 
+    def scores(
+        self, evidence: torch.Tensor, foreground: torch.Tensor, field_of_view: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """What the maps themselves say of each slice, (B, N): the maps' channels pooled, and so what Grad-CAM explains.
+
+        It is the logit, unless the tumour channel alone is the map: then it is that channel's value, without the
+        healthy one's. Arguments as `logits`; gradients go to the evidence.
+        """
+        return self.readout.maps(self.pooling(evidence, foreground, field_of_view))
+
     def cams(
         self, evidence: torch.Tensor, foreground: torch.Tensor, field_of_view: torch.Tensor | None = None
     ) -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch
 from monai.inferers import Inferer
 from torch import nn
 
-from bundle.equivariance import Views, WarpPolicy
+from bundle.equivariance import Evidence, Views, Warp, WarpPolicy
 from bundle.inferers.precision import autocast
 from bundle.inferers.reading import CamReader
 
@@ -19,7 +19,8 @@ class TwoViewInferer(Inferer):
     """Gives the stock ``SupervisedTrainer`` both views (Patel and Dolz 2022, Algorithm 1) for the joint loss.
 
     Args:
-        policy: draws pi, the same for all modalities and maps.
+        policy: draws pi, the same for all modalities and maps. ``None``: the slices are seen once, as they are,
+            and both views are that one (plain CAM, full supervision).
         reader: evidence to logits and maps.
         normalise: called on each view's image after the warp (paper: per slice); ``None`` if the data are
             normalised already.
@@ -31,7 +32,7 @@ class TwoViewInferer(Inferer):
 
     def __init__(
         self,
-        policy: WarpPolicy,
+        policy: WarpPolicy | None,
         reader: CamReader,
         normalise: Callable[[torch.Tensor], torch.Tensor] | None = None,
         seed: int = 0,
@@ -40,17 +41,18 @@ class TwoViewInferer(Inferer):
     ) -> None:
         super().__init__()
         self.policy, self.reader, self.normalise = policy, reader, normalise
-        self.policy.set_random_state(seed)
+        if self.policy is not None:
+            self.policy.set_random_state(seed)
         self.views_in_one_batch, self.precision = views_in_one_batch, precision
 
     def __call__(  # type: ignore[override]  # `foreground` comes by name, from the trainer's prepare_batch
         self, inputs: torch.Tensor, network: nn.Module, foreground: torch.Tensor, *args: Any, **kwargs: Any
     ) -> Views:
         """Images (B, K, H, W) and foreground (B, 1, H, W) to the two views."""
+        if self.policy is None:
+            return self._one_view(inputs, network, foreground)
         warp = self.policy.draw(len(inputs))
-        plain, warped = inputs, warp.apply(inputs)
-        if self.normalise is not None:
-            plain, warped = self.normalise(plain), self.normalise(warped)
+        plain, warped = self._normalised(inputs), self._normalised(warp.apply(inputs))
         warped_foreground = (warp.apply(foreground) > 0.5).to(foreground.dtype)
         field_of_view = warp.field_of_view(inputs)
         with autocast(inputs.device, self.precision):
@@ -58,19 +60,32 @@ class TwoViewInferer(Inferer):
                 evidence, warped_evidence = network(torch.cat([plain, warped])).chunk(2)
             else:
                 evidence, warped_evidence = network(plain), network(warped)
-        # float64 stays as it is (the equality test against separate rounds needs it); half precision ends here
-        if evidence.dtype in (torch.bfloat16, torch.float16):
-            evidence, warped_evidence = evidence.float(), warped_evidence.float()
+        evidence, warped_evidence = _full_precision(evidence), _full_precision(warped_evidence)
         return Views(
             plain_logits=self.reader.logits(evidence, foreground),
             warped_logits=self.reader.logits(warped_evidence, warped_foreground, field_of_view),
             plain_cams=warp.apply(self.reader.cams(evidence, foreground)),
             warped_cams=self.reader.cams(warped_evidence, warped_foreground, field_of_view),
             field_of_view=field_of_view,
+            evidence=Evidence(evidence, warped_evidence, warp),
         )
 
+    def _one_view(self, inputs: torch.Tensor, network: nn.Module, foreground: torch.Tensor) -> Views:
+        with autocast(inputs.device, self.precision):
+            evidence = network(self._normalised(inputs))
+        evidence = _full_precision(evidence)
+        logits, cams = self.reader.logits(evidence, foreground), self.reader.cams(evidence, foreground)
+        warp = Warp.identity(len(inputs))
+        whole = warp.field_of_view(inputs)
+        return Views(logits, logits, cams, cams, whole, Evidence(evidence, evidence, warp))
+
+    def _normalised(self, image: torch.Tensor) -> torch.Tensor:
+        return image if self.normalise is None else self.normalise(image)
+
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """The policy's random state as tensors, so that ``torch.load(weights_only=True)`` takes it."""
+        """The policy's random state as tensors, so that ``torch.load(weights_only=True)`` takes it; empty without."""
+        if self.policy is None:
+            return {}
         _, keys, position, has_gauss, gauss = self.policy.R.get_state()
         return {
             "keys": torch.from_numpy(np.asarray(keys).astype(np.int64)),
@@ -80,6 +95,13 @@ class TwoViewInferer(Inferer):
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
         """Continue the draws from a state that :meth:`state_dict` gave."""
+        if self.policy is None:
+            return
         position, has_gauss = state["position"].tolist()
         keys = state["keys"].numpy().astype(np.uint32)
         self.policy.R.set_state(("MT19937", keys, position, has_gauss, float(state["gauss"])))
+
+
+def _full_precision(evidence: torch.Tensor) -> torch.Tensor:
+    """Half precision ends here; float64 stays (the equality test against separate rounds needs it)."""
+    return evidence.float() if evidence.dtype in (torch.bfloat16, torch.float16) else evidence

@@ -4,12 +4,18 @@ from bundle.losses.classification import ClassificationLoss
 from bundle.losses.cross_modality import CrossModalityEquivarianceLoss
 from bundle.losses.distillation import DistillationLoss
 from bundle.losses.equivariance import EquivarianceLoss
+from bundle.losses.equivariant_cross import EquivariantCrossLoss
 from bundle.losses.joint import JointLoss
+from bundle.losses.min_pooling import AdaptiveMinPoolingLoss
+from bundle.losses.supervised import SupervisedLoss
 
 __all__ = [
+    "AdaptiveMinPoolingLoss",
     "ClassificationLoss",
     "CrossModalityEquivarianceLoss",
     "DistillationLoss",
     "EquivarianceLoss",
+    "EquivariantCrossLoss",
     "JointLoss",
+    "SupervisedLoss",
 ]

@@ -58,8 +58,8 @@ def make_panel(
     Args:
         case: case id.
         cams: maps (N + 1, X, Y, Z) in [0, 1], the fused one last.
-        images: modalities (K, X, Y, Z). Map i lies over image i if there is one image a map; the fused map,
-            and any map of several modalities, lies over the first.
+        images: modalities (K, X, Y, Z). Map i of K branches lies over image i; the fused maps, and any map
+            of several modalities, lie over the first.
         truth: true mask (X, Y, Z), or ``None``.
         names: name of each map.
         spacing_mm: distance of neighbouring voxels along each axis.
@@ -86,7 +86,7 @@ def make_panel(
     scale = min(1.0, MAX_PIXELS / max(height, width))
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
     shades = np.stack([_to_grey(image) for image in grey])
-    one_each = len(shades) == len(names) - 1
+    one_each = len(names) > len(shades)  # the branches' maps come first, then what was fused from them
     under = [shades[i if one_each and i < len(shades) else 0] for i in range(len(names))]
     return CasePanel(
         case=case,

@@ -1,7 +1,21 @@
 """Backbones that end in evidence maps, their ensemble, and how head channels are read."""
 
+from bundle.networks.branch import CamBranch, bilinear_to
+from bundle.networks.deeplabv3 import CamDeepLabV3
 from bundle.networks.ensemble import BranchEnsemble
+from bundle.networks.imagenet import load_imagenet_weights
+from bundle.networks.pixel_correlation import PixelCorrelationBranch, PixelCorrelationReadout
 from bundle.networks.readout import Readout
 from bundle.networks.unet import CamUNet
 
-__all__ = ["BranchEnsemble", "CamUNet", "Readout"]
+__all__ = [
+    "BranchEnsemble",
+    "CamBranch",
+    "CamDeepLabV3",
+    "CamUNet",
+    "PixelCorrelationBranch",
+    "PixelCorrelationReadout",
+    "Readout",
+    "bilinear_to",
+    "load_imagenet_weights",
+]

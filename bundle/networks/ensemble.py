@@ -17,17 +17,22 @@ class BranchEnsemble(nn.Module):
         modalities: names of the input channels, in order; K is their number.
         branch: makes a branch; called as ``branch(in_channels=1)`` K times.
         early_fusion: one branch that sees all modalities as channels instead (paper, Table 7).
+        wrap: adds a part of a method's own to each branch; called as ``wrap(branch=made)``. ``None`` for none.
 
     Shape:
         (B, K, H, W) to (B, N * C, H, W), branch by branch: N = K branches, or 1 with early fusion, of C head
-        channels each.
+        channels each, and what ``wrap`` appends to them.
 
     Raises:
         ValueError: without modalities, or if an image has another number of channels.
     """
 
     def __init__(
-        self, modalities: Sequence[str], branch: Callable[..., nn.Module], early_fusion: bool = False
+        self,
+        modalities: Sequence[str],
+        branch: Callable[..., nn.Module],
+        early_fusion: bool = False,
+        wrap: Callable[..., nn.Module] | None = None,
     ) -> None:
         super().__init__()
         if not modalities or isinstance(modalities, str):
@@ -37,7 +42,8 @@ class BranchEnsemble(nn.Module):
         self.modalities = tuple(modalities)
         self.inputs = len(self.modalities) if early_fusion else 1
         count = 1 if early_fusion else len(self.modalities)
-        self.branches = nn.ModuleList(branch(in_channels=self.inputs) for _ in range(count))
+        made = [branch(in_channels=self.inputs) for _ in range(count)]
+        self.branches = nn.ModuleList(made if wrap is None else [wrap(branch=one) for one in made])
 
     @property
     def map_names(self) -> list[str]:

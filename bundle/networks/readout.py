@@ -26,7 +26,7 @@ class Readout:
         self.head_channels, self.tumour_channel_only = head_channels, tumour_channel_only
 
     def maps(self, evidence: torch.Tensor) -> torch.Tensor:
-        """Evidence (B, N * C, H, W) to one map a branch, (B, N, H, W), in logits."""
+        """Evidence (B, N * C, H, W), or pooled without H and W, to a map or score a branch, (B, N, ...), in logits."""
         if self.head_channels == 1:
             return evidence
         self._check(evidence)

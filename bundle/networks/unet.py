@@ -8,8 +8,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from bundle.networks.branch import CamBranch
 
-class CamUNet(nn.Module):
+
+class CamUNet(CamBranch):
     """U-Net whose last layer is a 1x1 convolution without bias: its output is the evidence map.
 
     Source: Patel and Dolz (2022), section 4.3, with the layers of their published code: ``levels`` poolings, the
@@ -39,20 +41,21 @@ class CamUNet(nn.Module):
         if levels < 1:
             raise ValueError(f"CamUNet levels: expected at least 1 pooling, got {levels}")
         channels = [width * 2**level for level in range(levels)] + [width * 2 ** (levels - 1)]
-        self.levels = levels
+        self.levels, self.in_channels = levels, in_channels
         self.encoder = nn.ModuleList([_double_convolution(in_channels, width)])
         self.encoder.extend(_double_convolution(a, b) for a, b in pairwise(channels))
         self.decoder = nn.ModuleList()
-        deep = channels[-1]
+        found = [channels[-1]]
         for level in reversed(range(levels)):
             out = channels[max(level - 1, 0)]
-            self.decoder.append(_double_convolution(deep + channels[level], out))
-            deep = out
+            self.decoder.append(_double_convolution(found[-1] + channels[level], out))
+            found.append(out)
+        self.feature_channels = tuple(found)
         self.head = nn.Sequential(*_convolution(width, width), nn.Dropout2d(dropout))
         self.evidence = nn.Conv2d(width, head_channels, kernel_size=1, bias=False)
         self.apply(_initialise)
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
+    def features(self, image: torch.Tensor) -> list[torch.Tensor]:
         divisor = 2**self.levels
         if image.shape[-1] % divisor or image.shape[-2] % divisor:
             raise ValueError(
@@ -64,9 +67,11 @@ class CamUNet(nn.Module):
         for block in self.encoder[1:]:
             skips.append(x)
             x = block(F.max_pool2d(x, 2))
+        found = [x]
         for block in self.decoder:
             x = block(torch.cat([skips.pop(), F.interpolate(x, scale_factor=2.0, mode="nearest")], dim=1))
-        return self.evidence(self.head(x))
+            found.append(x)
+        return [*found[:-1], self.head(x)]
 
 
 def _convolution(inputs: int, outputs: int) -> list[nn.Module]:

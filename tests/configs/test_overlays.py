@@ -13,36 +13,63 @@ from tests.running import ROOT, TRAINING, merged, run_here
 
 AXES = {
     "dataset": {"modalities", "spatial_size", "reference", "preprocessing", "slice_normalization"},
-    "network": {"head_channels", "width", "levels", "branch", "network_def", "readout"},
+    "network": {
+        *("head_channels", "width", "levels", "early_fusion", "branch", "network_def", "readout"),
+        "imagenet_weights",
+    },
     "method": {
         *("warps", "loss_terms", "ramp_epochs", "pooling", "cam_reader"),
         *("epochs", "batch_size", "learning_rate", "weight_decay", "optimizer", "lr_scheduler"),
         *("views_in_one_batch", "precision", "method", "gate", "threshold"),
+        *("training_slices", "selection", "wrap", "refined_readout"),
     },
     "run": {"device", "network", "validate", "initialize", "finalize", "epochs", "batch_size", "workers"},
 }
 TERMS = {"classification", "er", "kd", "cmer"}
-BASELINES = {"method_cam": {"classification"}, "method_er": {"classification", "er"}}
+TERMS_OF = {  # of the methods that are merged over a recipe
+    "method_cam": {"classification"},
+    "method_augmentation": {"classification"},
+    "method_kd": {"classification", "kd"},
+    "method_kd_er": {"classification", "kd", "er"},
+    "method_er_cmer": {"classification", "er", "cmer"},
+    "method_supervised": {"supervised"},
+    "method_seam": {"classification", "er", "ecr", "min_pool"},
+    **{
+        f"method_er{kind}": {"classification", "er"}
+        for kind in ("", "_flip", "_rotate", "_scale", "_translate")
+    },
+}
 
 
 def overlays(axis: str) -> list[str]:
     return sorted(path.stem for path in (ROOT / "configs").glob(f"{axis}_*.yaml"))
 
 
-METHODS = [(), *((m,) for m in overlays("method")), *(("method_paper", m) for m in BASELINES)]
-COMBINATIONS = [
-    (*dataset, *network, *method, *run)
-    for dataset, network, method, run in product(
-        [(), *((d,) for d in overlays("dataset"))],
-        [(), *((n,) for n in overlays("network"))],
-        METHODS,
-        [(), *((r,) for r in overlays("run"))],
-    )
-]
+METHODS = [(), *((m,) for m in overlays("method")), *(("method_paper", m) for m in TERMS_OF)]
+PAPER = ("dataset_paper", "network_paper")
+COMBINATIONS = sorted(
+    {
+        *product(
+            *([(), *((name,) for name in overlays(axis))] for axis in ("dataset", "network")), [()], [()]
+        ),
+        *(
+            ((), network, method, ())
+            for network in [(), *((n,) for n in overlays("network"))]
+            for method in METHODS
+        ),
+        *((PAPER[:1], PAPER[1:], method, ()) for method in METHODS),
+        *(((), (), (), (run,)) for run in overlays("run")),
+    }
+)
+COMBINATIONS = [sum(parts, ()) for parts in COMBINATIONS]
 
 
 def names(combination: tuple[str, ...]) -> str:
     return "+".join(combination) or "default"
+
+
+def terms_of(combination: tuple[str, ...]) -> set[str]:
+    return TERMS_OF.get(next((m for m in reversed(combination) if m in TERMS_OF), ""), TERMS)
 
 
 def test_every_shipped_overlay_has_an_axis():
@@ -69,18 +96,19 @@ def test_an_overlay_touches_only_ids_of_its_axis(axis):
 def test_every_combination_merges_and_resolves(combination):
     parser = merged("train", *combination, modalities="flair,t1c", width=2)
     network = parser.get_parsed_content("network_def")
+    branches = 1 if "network_early_fusion" in combination else 2
     reader = parser.get_parsed_content("cam_reader")
     loss = parser.get_parsed_content("loss")
     image, foreground = torch.randn(3, 2, 16, 16), torch.ones(3, 1, 16, 16)
     evidence = network.eval()(image)
-    assert evidence.shape == (3, 2 * parser["head_channels"], 16, 16)
-    assert reader.logits(evidence, foreground).shape == (3, 2)
+    channels = parser["head_channels"] + ("method_seam" in combination)  # a refined map comes along
+    assert evidence.shape == (3, branches * channels, 16, 16)
+    assert reader.logits(evidence, foreground).shape == (3, branches)
     cams = reader.cams(evidence, foreground)
-    assert cams.shape == (3, 2, 16, 16)
+    assert cams.shape == (3, branches, 16, 16)
     assert 0 <= cams.min() <= cams.max() <= 1
-    kept = BASELINES.get(next((m for m in reversed(combination) if m in BASELINES), ""), TERMS)
-    assert set(loss.weights) == kept
-    assert set(loss.known) == TERMS
+    assert set(loss.weights) == terms_of(combination)
+    assert set(loss.known) >= TERMS
 
 
 @pytest.mark.parametrize("complete", ["inference", "evaluate"])
@@ -94,13 +122,14 @@ def test_every_combination_fits_inference_and_evaluation(complete, combination, 
     inferer = parser.get_parsed_content("inferer")
     trained = merged("train", *combination, modalities="flair,t1c", width=2)
     assert inferer.gate == parser["gate"]
-    assert vars(inferer.reader.readout) == vars(trained.get_parsed_content("readout"))
+    assert vars(inferer.reader.readout) == vars(trained.get_parsed_content("cam_reader").readout)
     assert vars(inferer.reader.pooling) == vars(trained.get_parsed_content("pooling"))
     item = parser.get_parsed_content("dataset")[0]
     volume, foreground = item["image"][None], item["foreground"][None]
     found = inferer(volume, parser.get_parsed_content("network_def").eval(), foreground=foreground)
-    assert found["cam"].shape == (1, 2, 16, 16, 6)
-    assert found["logits"].shape == (1, 2, 6)
+    branches = 1 if "network_early_fusion" in combination else 2
+    assert found["cam"].shape == (1, branches, 16, 16, 6)
+    assert found["logits"].shape == (1, branches, 6)
 
 
 @pytest.mark.parametrize("method", METHODS, ids=names)
@@ -110,8 +139,8 @@ def test_every_method_trains(method, dataset_dir, tmp_path):
     weights = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
     assert all(torch.isfinite(value).all() for value in weights.values())
     metrics = trained.parser.get_parsed_content("train#trainer").state.metrics
-    kept = BASELINES.get(method[-1] if method else "", TERMS)
-    assert {name.removeprefix("loss_") for name in metrics if name.startswith("loss_")} == kept
+    found = {name.removeprefix("loss_") for name in metrics if name.startswith("loss_")}
+    assert found == terms_of(method)
 
 
 def test_the_papers_recipe_trains(dataset_dir, tmp_path):

@@ -12,6 +12,7 @@ from ignite.engine import Engine, Events
 from bundle.configuration import CONFIG_DIR
 from bundle.data import LowestToZerod, SliceNormalization
 from bundle.equivariance import WarpPolicy
+from bundle.handlers import LossTermHandlers
 from bundle.inferers import CamInferer
 from bundle.networks import CamUNet
 from bundle.pooling import AveragePooling
@@ -33,6 +34,7 @@ PLUMBING = {
         "val_interval",
         "finalize",
     ),
+    *("training_slices", "also_fuse", "groups"),
     *("names", "map_names", "device", "network", "loss", "train", "validate", "data", "dataset"),
     *("dataloader", "inferer", "postprocessing", "handlers", "evaluator"),
     *("initialize", "training", "run", "inference", "evaluating"),
@@ -115,9 +117,8 @@ def test_the_objective_is_equation_8(recipe):
 def test_er_and_cmer_reach_their_weight_after_15_epochs(recipe):
     loss = recipe.get_parsed_content("loss")
     for term in ("er", "cmer"):
-        number = next(i for i, h in enumerate(recipe["train"]["handlers"]) if h.get("term") == term)
         trainer = Engine(lambda engine, batch: None)
-        recipe.get_parsed_content(f"train#handlers#{number}").attach(trainer)
+        LossTermHandlers(loss).attach(trainer)
         seen = []
         trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: seen.append(loss.weights[term]))  # noqa: B023
         trainer.run([0], max_epochs=17)

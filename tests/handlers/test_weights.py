@@ -54,3 +54,11 @@ def test_missing_weights_and_weights_of_another_network_are_errors(tmp_path):
     (tmp_path / "model.json").write_text(json.dumps(SETTINGS))
     with pytest.raises(ValueError, match="does not fit the network"):
         load(str(tmp_path / "model.pt"))
+
+
+def test_a_damaged_checkpoint_is_named_with_the_remedy(tmp_path):
+    (tmp_path / "model.pt").write_bytes(b"junk")
+    with pytest.raises(
+        ValueError, match=r"checkpoint .*model.pt cannot be read .* delete it and train again"
+    ):
+        load(str(tmp_path / "model.pt"))

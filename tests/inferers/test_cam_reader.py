@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from bundle.inferers import CamReader
+from bundle.networks import Readout
 from bundle.pooling import AveragePooling
 from tests.tiny import tiny_reader
 
@@ -104,6 +106,16 @@ def test_gradients_go_through_maximum_and_minimum():
     assert torch.autograd.gradcheck(lambda x: tiny_reader().normalise(x, inside).square(), [maps])
     (gradient,) = torch.autograd.grad(tiny_reader().normalise(maps, inside).sum(), maps)
     assert gradient.flatten()[maps.argmax()] < 0  # a higher maximum lowers all the others
+
+
+def test_scores_are_pooled_from_the_map_and_logits_from_the_difference():
+    # Channels healthy 1 and 3, tumour 6 and 10: means 2 and 8.
+    evidence = torch.tensor([[1.0, 3.0], [6.0, 10.0]])[None, :, None]
+    inside = torch.ones(1, 1, 1, 2)
+    for tumour_channel_only, score in ((False, 6.0), (True, 8.0)):
+        reader = CamReader(Readout(2, tumour_channel_only), AveragePooling())
+        assert reader.scores(evidence, inside).tolist() == [[score]]
+        assert reader.logits(evidence, inside).tolist() == [[6.0]]
 
 
 def test_two_head_channels_are_read_as_their_difference():

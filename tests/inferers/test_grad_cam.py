@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from bundle.inferers import CamInferer, GradCamInferer, GradCamPlusPlusInferer
+from bundle.inferers import CamInferer, CamReader, GradCamInferer, GradCamPlusPlusInferer
+from bundle.networks import Readout
 from bundle.pooling import AveragePooling, LogSumExpPooling, RankPooling, TopSharePooling
 from tests.tiny import tiny_network, tiny_reader, tiny_slices
 
@@ -24,15 +25,16 @@ def run(inferer, network: nn.Module, branches: int = 2) -> dict[str, torch.Tenso
 
 
 @pytest.mark.parametrize("foreground_only", [True, False])
-@pytest.mark.parametrize("head_channels", [1, 2])
+@pytest.mark.parametrize(("head_channels", "tumour_channel_only"), [(1, False), (2, False), (2, True)])
 @pytest.mark.parametrize("branches", [1, 3])
 @pytest.mark.parametrize("pooling", [AveragePooling, RankPooling, LogSumExpPooling, TopSharePooling])
 def test_grad_cam_is_cam_since_the_head_is_linear_and_poolings_pass_a_constant_on(
-    pooling, branches, head_channels, foreground_only
+    pooling, branches, head_channels, tumour_channel_only, foreground_only
 ):
     network = tiny_network(branches, width=4, head_channels=head_channels).double().eval()
     pooling = pooling(foreground_only=foreground_only)
-    reader = tiny_reader(pooling, head_channels, foreground_only=foreground_only, epsilon=1e-12)
+    readout = Readout(head_channels, tumour_channel_only)
+    reader = CamReader(readout, pooling, foreground_only=foreground_only, epsilon=1e-12)
     cam = run(CamInferer(reader, gate="none"), network, branches)
     grad_cam = run(GradCamInferer(reader, gate="none"), network, branches)
     torch.testing.assert_close(grad_cam["cam"], cam["cam"], rtol=0, atol=1e-7)

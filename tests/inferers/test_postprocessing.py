@@ -177,3 +177,15 @@ def test_as_many_names_as_maps(tmp_path):
     data = RestoreToScand()(FuseMapsd()(predicted(AFFINES["RAS"])))
     with pytest.raises(ValueError, match="argument 2 is longer"):
         SavePredictionsd(tmp_path, ["flair", "fused"])(data)
+
+
+def test_some_branches_are_fused_beside_all_of_them():
+    maps = torch.tensor([0.1, 0.9, 0.5])[:, None, None, None].expand(3, 2, 2, 1)
+    pred = {"cam": maps, "logits": torch.zeros(3, 1)}
+    fused = FuseMapsd(names=["t1", "t2", "flair"], groups=["t1-flair", "t1-t2"])({"pred": pred})["cams"]
+    assert fused[:, 0, 0, 0].tolist() == pytest.approx([0.1, 0.9, 0.5, 0.5, 0.9, 0.9])
+
+
+def test_a_group_names_branches_that_are_there():
+    with pytest.raises(ValueError, match="also_fuse 't1-flare': 'flare' is no branch; did you mean flair"):
+        FuseMapsd(names=["t1", "flair"], groups=["t1-flare"])

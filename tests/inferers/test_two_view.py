@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from functools import partial
 
 import numpy as np
@@ -16,6 +15,8 @@ from bundle.inferers import CamReader, TwoViewInferer
 from bundle.networks import BranchEnsemble, Readout
 from bundle.pooling import AveragePooling
 from tests.tiny import MODALITIES, tiny_network, tiny_reader, tiny_slices
+
+TENSORS = ("plain_logits", "warped_logits", "plain_cams", "warped_cams", "field_of_view")
 
 
 class PointwiseBranch(nn.Module):
@@ -39,7 +40,7 @@ def make(seed: int = 0, normalise=None, views_in_one_batch: bool = False, **poli
 
 
 def equal(first: Views, second: Views) -> bool:
-    return all(torch.equal(getattr(first, f.name), getattr(second, f.name)) for f in fields(Views))
+    return all(torch.equal(getattr(first, f), getattr(second, f)) for f in TENSORS)
 
 
 @pytest.mark.parametrize("branches", [1, 2, 3, 4])
@@ -129,8 +130,8 @@ def test_both_views_in_one_batch_are_the_same_views_in_evaluation():
     network = tiny_network().double().eval()
     apart = make(compose=True)(image, network, foreground)
     together = make(compose=True, views_in_one_batch=True)(image, network, foreground)
-    for field in fields(Views):
-        torch.testing.assert_close(getattr(together, field.name), getattr(apart, field.name))
+    for field in TENSORS:
+        torch.testing.assert_close(getattr(together, field), getattr(apart, field))
 
 
 def test_half_precision_ends_with_the_network():
@@ -138,7 +139,7 @@ def test_half_precision_ends_with_the_network():
     views = TwoViewInferer(WarpPolicy(), tiny_reader(), precision="bfloat16")(
         image, tiny_network(), foreground
     )
-    assert {getattr(views, field.name).dtype for field in fields(Views)} == {torch.float32}
+    assert {getattr(views, field).dtype for field in TENSORS} == {torch.float32}
 
 
 def test_gradients_reach_every_branch_through_both_views():
@@ -173,3 +174,22 @@ def test_evidence_that_left_the_field_of_view_matters_to_nothing(foreground_only
     quiet, loud = (TwoViewInferer(Policy(), reader)(image, Shouting(v), foreground) for v in (0.0, 9.0))
     for name in ("plain_logits", "warped_logits", "plain_cams", "warped_cams"):
         assert torch.equal(getattr(quiet, name), getattr(loud, name)), name
+
+
+def test_without_a_policy_the_network_runs_once_and_both_views_are_that_one():
+    image, foreground, _ = tiny_slices()
+    network, calls = tiny_network(), []
+    network.register_forward_hook(lambda *_: calls.append(1))
+    views = TwoViewInferer(None, tiny_reader())(image, network, foreground)
+    assert len(calls) == 1
+    assert views.plain_logits is views.warped_logits
+    assert views.plain_cams is views.warped_cams
+    assert views.field_of_view.min() == 1
+    assert TwoViewInferer(None, tiny_reader()).state_dict() == {}
+
+
+def test_the_evidence_of_both_views_comes_along_and_the_warp_joins_them():
+    image, foreground, _ = tiny_slices(dtype=torch.float64)
+    views = make(kinds=["flip"])(image, pointwise().double(), foreground)
+    moved = views.evidence.warp.apply(views.evidence.plain)
+    torch.testing.assert_close(moved, views.evidence.warped)  # a pointwise network is equivariant

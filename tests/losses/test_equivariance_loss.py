@@ -27,6 +27,14 @@ def test_value_by_hand():
     assert EquivarianceLoss("mean")(views, POSITIVE).item() == 0.3125  # a quarter of it
 
 
+def test_seams_l1_by_hand():
+    views = two_by_two([[1.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.5]])
+    assert EquivarianceLoss("sum", norm="l1")(views, POSITIVE).item() == 1.5  # 1 + 0.5
+    assert EquivarianceLoss("mean", norm="l1")(views, POSITIVE).item() == 0.375  # a quarter of it
+    views.field_of_view[..., 1, :] = 0
+    assert EquivarianceLoss("mean", norm="l1")(views, POSITIVE).item() == 0.5
+
+
 def test_pixels_out_of_view_leave_both_sum_and_count():
     views = two_by_two([[1.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.5]])
     views.field_of_view[..., 1, :] = 0
@@ -78,3 +86,8 @@ def test_gradients_go_through_both_views():
 def test_an_unknown_reduction_is_refused():
     with pytest.raises(ValueError, match="EquivarianceLoss reduction: expected one of mean, sum"):
         EquivarianceLoss("max")
+
+
+def test_an_unknown_norm_is_refused():
+    with pytest.raises(ValueError, match="EquivarianceLoss norm: expected one of l2, l1, got 'l3'"):
+        EquivarianceLoss(norm="l3")

@@ -39,6 +39,13 @@ def test_early_fusion_is_one_branch_that_sees_all_modalities():
     assert torch.equal(network(image), network.branches[0](image))
 
 
+def test_early_fusion_sees_every_channel():
+    network = BranchEnsemble(MODALITIES, partial(CamUNet, width=2, levels=1), early_fusion=True).eval()
+    image = torch.randn(1, 4, 16, 16, requires_grad=True)
+    (gradient,) = torch.autograd.grad(network(image).sum(), image)
+    assert (gradient.abs().amax(dim=(0, 2, 3)) > 0).all()
+
+
 def test_channels_last_gives_the_same_evidence():
     network, image = tiny_network(2).double().eval(), torch.randn(2, 2, 16, 16, dtype=torch.float64)
     expected = network(image)

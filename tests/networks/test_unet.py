@@ -59,14 +59,21 @@ def test_weights_start_xavier_normal_and_biases_at_zero():
     assert not layer.bias.any()
 
 
-def test_fewer_levels_see_less():
-    def reach(levels: int) -> int:
-        torch.manual_seed(0)
-        image = torch.randn(1, 1, 64, 64, requires_grad=True)
-        CamUNet(width=4, levels=levels).eval()(image)[0, 0, 32, 32].backward()
-        return int((image.grad[0, 0] != 0).any(dim=0).sum())
-
-    assert reach(1) < reach(2)
+# From the last layer back: 7 pixels by three 3x3 convolutions; each level halves them (4), adds 4 by two convolutions,
+# and doubles what the deepest leaves, plus 4 again: 1 level 2 * 8 + 4 = 20; 2 levels 2 * (2 * 9 + 4) + 4 = 48;
+# 3 levels 2 * 48 + 4 = 100. Where halving meets the grid otherwise it is one pixel of that level less.
+@pytest.mark.parametrize(("levels", "reach"), [(1, 20), (2, 48), (3, 100)])
+def test_fewer_levels_see_less(levels, reach):
+    torch.manual_seed(0)
+    network = CamUNet(width=4, levels=levels).double().eval()
+    for weight in network.parameters():
+        weight.data.abs_()  # so that nothing cancels
+    seen = []
+    for row in range(80, 80 + 2**levels):
+        image = torch.rand(1, 1, 160, 160, dtype=torch.float64, requires_grad=True)
+        network(image)[0, 0, row, 80].backward()
+        seen.append(int((image.grad[0, 0] != 0).any(dim=1).sum()))
+    assert max(seen) == reach
 
 
 def test_dropout_is_off_by_default_and_in_evaluation():
