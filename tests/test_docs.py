@@ -16,6 +16,7 @@ import yaml
 from bundle.data import read_tags
 from bundle.metrics import EMPTY_POLICY
 from scripts.prepare_data import prepare_data
+from scripts.reproduce import reproduce
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -27,8 +28,20 @@ MAIN = {
 }
 IDS = {name for config in MAIN.values() for name in config}
 PREPARE = set(inspect.signature(prepare_data).parameters)
+REPRODUCE = set(inspect.signature(reproduce).parameters)
+OF_SCRIPT = {"scripts.prepare_data": PREPARE, "scripts.reproduce": REPRODUCE, "scripts.benchmark": set[str]()}
 # Options of other programs, and the slip that docs/configuration.md shows.
-FOREIGN = {"config_file", "standalone", "nproc_per_node", "rounds", "editable", "logdir", "help", "epoch"}
+FOREIGN = {
+    "array",
+    "config_file",
+    "standalone",
+    "nproc_per_node",
+    "rounds",
+    "editable",
+    "logdir",
+    "help",
+    "epoch",
+}
 
 each_document = pytest.mark.parametrize("path", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
 
@@ -104,7 +117,7 @@ def test_every_test_named_in_the_documents_exists():
 @each_document
 def test_every_option_in_the_documents_exists(path):
     for name in re.findall(r"(?<![\w-])--(\w+)", path.read_text(encoding="utf-8")):
-        assert name in PREPARE | IDS | FOREIGN, f"{path.name} names --{name}"
+        assert name in PREPARE | REPRODUCE | IDS | FOREIGN, f"{path.name} names --{name}"
 
 
 @each_document
@@ -114,7 +127,7 @@ def test_every_command_names_modules_files_and_options_that_exist(path):
             options = set(re.findall(r"(?<![\w-])--(\w+)", line)) - FOREIGN
             for module in re.findall(r"python -m (scripts\.\w+)", line):
                 assert importlib.util.find_spec(module), line
-                assert options <= PREPARE, line
+                assert options <= OF_SCRIPT[module], line
             for file in re.findall(r"configs/\w+\.yaml", line):
                 assert (ROOT / file).is_file(), line
             if "monai.bundle" in line:
