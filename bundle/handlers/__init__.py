@@ -4,6 +4,7 @@ from bundle.handlers.broadcast_buffers import BroadcastBuffers
 from bundle.handlers.evaluation import EvaluationReport
 from bundle.handlers.loss_term import LossTermHandler, LossTermHandlers, ramp_up
 from bundle.handlers.prediction_sheet import PredictionSheet
+from bundle.handlers.process_group import leave_process_group
 from bundle.handlers.run_state import RandomState, RunState
 from bundle.handlers.tag_metrics import TagAccuracy, TagCrossEntropy
 from bundle.handlers.weights import LoadWeights
@@ -19,5 +20,6 @@ __all__ = [
     "RunState",
     "TagAccuracy",
     "TagCrossEntropy",
+    "leave_process_group",
     "ramp_up",
 ]
