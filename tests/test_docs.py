@@ -15,6 +15,7 @@ import yaml
 
 from bundle.data import read_tags
 from bundle.metrics import EMPTY_POLICY
+from scripts.baseline import baseline
 from scripts.prepare_data import prepare_data
 from scripts.reproduce import reproduce
 
@@ -29,7 +30,12 @@ MAIN = {
 IDS = {name for config in MAIN.values() for name in config}
 PREPARE = set(inspect.signature(prepare_data).parameters)
 REPRODUCE = set(inspect.signature(reproduce).parameters)
-OF_SCRIPT = {"scripts.prepare_data": PREPARE, "scripts.reproduce": REPRODUCE, "scripts.benchmark": set[str]()}
+OF_SCRIPT = {
+    "scripts.prepare_data": PREPARE,
+    "scripts.reproduce": REPRODUCE,
+    "scripts.baseline": set(inspect.signature(baseline).parameters),
+    "scripts.benchmark": set[str](),
+}
 # Options of other programs, and the slip that docs/configuration.md shows.
 FOREIGN = {
     "array",
