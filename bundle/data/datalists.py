@@ -1,7 +1,8 @@
 """Which cases a workflow uses, prepared or raw: datalists, the lists of dictionaries that MONAI's tools pass.
 
 An entry is ``{"image": …, "label": …, "case": …, "foreground": …}``. `image` is a prepared case's folder, one
-4D file, or one path a modality as a list (in the order of `modalities`) or a mapping. The rest is optional.
+4D file, or one path a modality as a list (in the order of `modalities`) or a mapping; null or a file that is not
+there is a modality that is missing, which inference does without. The rest is optional.
 """
 
 from __future__ import annotations
@@ -90,6 +91,7 @@ def find_datalist(
     patterns: dict[str, str] | None = None,
     splits: str = "splits.json",
     reference: str | None = None,
+    available: Any = None,
 ) -> list[dict[str, Any]]:
     """Entries for a prepared data set (one split) or for a folder of raw scans (all of it).
 
@@ -100,12 +102,14 @@ def find_datalist(
         patterns: one a modality with ``{case}`` in it, relative to `dataset_dir`; see `find_folder`.
         splits: file of splits of a prepared data set.
         reference: modality whose grid raw cases are resampled onto, if it is not among `modalities`.
+        available: those of `modalities` to look for among raw scans, see `usable_modalities`.
     """
     if patterns is None and is_prepared_dataset(dataset_dir):
         return datalist(dataset_dir, split, splits)
     from bundle.data.readers import find_cases  # raw scans only: a training on prepared cases needs no reader
 
-    return [_entry(record) for record in find_cases(dataset_dir, modalities, patterns, reference)]
+    records = find_cases(dataset_dir, modalities, patterns, reference, available)
+    return [_entry(record) for record in records]
 
 
 def find_entries(
@@ -116,6 +120,7 @@ def find_entries(
     patterns: dict[str, str] | str | None = None,
     datalist: str | Path | None = None,
     reference: str | None = None,
+    available: Any = None,
 ) -> list[dict[str, Any]]:
     """What inference and evaluation run on: the entries of `datalist` if it is given, else `find_datalist`'s.
 
@@ -127,11 +132,12 @@ def find_entries(
         patterns: see `find_datalist`; a string is read as YAML, as a command line gives it.
         datalist: JSON file, see `read_datalist`.
         reference: see `find_datalist`.
+        available: see `find_datalist`.
     """
     if datalist is not None:
         return read_datalist(datalist)
     named = yaml.safe_load(patterns) if isinstance(patterns, str) else patterns
-    return find_datalist(dataset_dir, modalities, split, named, splits, reference)
+    return find_datalist(dataset_dir, modalities, split, named, splits, reference, available)
 
 
 def read_datalist(path: str | Path) -> list[dict[str, Any]]:
@@ -156,8 +162,17 @@ def read_datalist(path: str | Path) -> list[dict[str, Any]]:
     return [{k: _resolved(v, path.parent) if k in places else v for k, v in e.items()} for e in entries]
 
 
-def raw_record(entry: dict[str, Any], modalities: Sequence[str], reference: str | None = None) -> CaseRecord:
+def raw_record(
+    entry: dict[str, Any], modalities: Sequence[str], reference: str | None = None, complete: bool = True
+) -> CaseRecord:
     """The case that a raw entry names. Its `label` is left out: nothing that reads images sees a mask.
+
+    Args:
+        entry: of a datalist.
+        modalities: the network's.
+        reference: a modality to note as well, if the entry has it.
+        complete: whether the entry must name each of `modalities`, as for training; else the record holds those that
+            it names.
 
     Raises:
         ValueError: the entry's images do not fit `modalities`.
@@ -165,21 +180,22 @@ def raw_record(entry: dict[str, Any], modalities: Sequence[str], reference: str 
     image = entry["image"]
     case = str(entry.get("case") or _case_of(image))
     if isinstance(image, dict):
-        sources = {m: s if isinstance(s, ImageSource) else ImageSource(Path(s)) for m, s in image.items()}
-        for modality in modalities:
-            if modality not in sources:
-                raise ValueError(
-                    f"case {case}: modality {modality} is missing from the datalist's `image`; "
-                    f"{nearest_name(modality, sources)} Add it or drop {modality} from `modalities`"
-                )
+        sources = {
+            m: s if isinstance(s, ImageSource) else ImageSource(Path(s)) for m, s in image.items() if s
+        }
+        if complete:
+            _check_named(case, modalities, sources)
         sources = {m: sources[m] for m in [*modalities, reference] if m in sources}
     elif isinstance(image, (list, tuple)):
         if len(image) != len(modalities):
             raise ValueError(
                 f"case {case}: expected {len(modalities)} images ({', '.join(modalities)}), "
-                f"found {len(image)}; list one path a modality in that order, or change `modalities`"
+                f"found {len(image)}; list one path a modality in that order, null for one that is missing, "
+                "or change `modalities`"
             )
-        sources = {m: ImageSource(Path(p)) for m, p in zip(modalities, image, strict=True)}
+        sources = {m: ImageSource(Path(p)) for m, p in zip(modalities, image, strict=True) if p}
+        if complete:
+            _check_named(case, modalities, sources)
     elif len(modalities) == 1:
         sources = {modalities[0]: ImageSource(Path(image))}
     else:
@@ -207,6 +223,15 @@ def _entry(record: CaseRecord) -> dict[str, Any]:
         "case": record.case,
         **{key: str(path) for key, path in optional.items() if path is not None},
     }
+
+
+def _check_named(case: str, modalities: Sequence[str], sources: dict[str, ImageSource]) -> None:
+    for modality in modalities:
+        if modality not in sources:
+            raise ValueError(
+                f"case {case}: modality {modality} is missing from the datalist's `image`; "
+                f"{nearest_name(modality, sources)} Add it or drop {modality} from `modalities`"
+            )
 
 
 def _split(folder: Path, splits: str, split: str) -> list[str]:
@@ -245,7 +270,9 @@ def _case_of(image: Any) -> str:
     """Case id from file names: what they have in common in front, else their folder's name."""
     if isinstance(image, dict):
         image = [getattr(source, "path", source) for source in image.values()]
-    paths = [Path(p) for p in (image if isinstance(image, (list, tuple)) else [image])]
+    paths = [Path(p) for p in (image if isinstance(image, (list, tuple)) else [image]) if p]
+    if not paths:
+        raise ValueError('datalist: an entry names no image and no case; add both, such as "case": "017"')
     stems = [scan_stem(path) for path in paths]
     if len(stems) == 1:
         return stems[0]

@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from bundle.data.availability import available_in, read_available, spread
 from bundle.data.cache import PreparedCase, write_case
 from bundle.data.datalists import is_prepared_case, raw_record, truth_path
 from bundle.data.grids import Grid
 from bundle.data.labels import read_label
+from bundle.data.modality_names import usable_modalities
 from bundle.data.names import name_list
 from bundle.data.recipe import image_recipe
 from bundle.data.records import CaseRecord
@@ -153,8 +155,10 @@ class CaseDataset(Dataset):
 
     An item is ``{"image": float32 (K, H, W, S), "foreground": float32 (1, H, W, S), "statistics": float32
     (K, 4), "geometry": SliceGeometry, "case": str, "truth": path of the mask or ``""``,
-    "blank": bool (S,)}``, after `transform`. In memory the
-    slices lie one after another.
+    "blank": bool (S,), "available": bool (K,)}``, after `transform`. In memory the slices lie one after another.
+
+    A modality whose file is missing, or that a case was not prepared with, is a channel of 0 and not available; a
+    warning names it. If that of the `reference` is missing, the first modality there gives the grid.
 
     Args:
         data: entries of a datalist, prepared or raw.
@@ -163,6 +167,10 @@ class CaseDataset(Dataset):
         transform: applied to each item.
         reference: modality whose grid the others are resampled onto, for raw entries.
         affines_from_reference: trust the reference's affine where headers disagree, for raw entries.
+        available: those of the modalities that may be used, the rest counts as missing; ``None`` for all.
+
+    Raises:
+        ValueError: `available` names another modality.
     """
 
     def __init__(
@@ -173,9 +181,11 @@ class CaseDataset(Dataset):
         transform: Transform | None = None,
         reference: str | None = None,
         affines_from_reference: bool = False,
+        available: Sequence[str] | str | None = None,
     ) -> None:
         self.data = list(data)
         self.modalities = name_list(modalities)
+        self.usable = usable_modalities(available, self.modalities)
         self.spatial_size = spatial_size
         self.transform = transform
         self.options: dict[str, Any] = {
@@ -192,22 +202,25 @@ class CaseDataset(Dataset):
         if is_prepared_case(entry["image"]):
             case = PreparedCase.open(entry["image"])
             _check_size(case, self.spatial_size)
-            name, channels, arrays = case.case, case.channels(self.modalities), case
+            there = available_in(case, self.usable)
+            name, channels, arrays = case.case, case.channels(there), case
         else:
-            record = raw_record(entry, self.modalities, self.options["reference"])
-            name, channels = record.case, list(range(len(self.modalities)))
-            arrays = to_slices(read_case(record, self.modalities, **self.options), self.spatial_size)
-        in_order = channels == list(range(arrays.image.shape[1]))
-        image = np.array(arrays.image if in_order else arrays.image[:, channels], dtype=np.float32)
+            record = raw_record(entry, self.modalities, self.options["reference"], complete=False)
+            volumes = read_available(record, self.modalities, self.usable, **self.options)
+            there = list(volumes.modalities)
+            name, channels = record.case, list(range(len(there)))
+            arrays = to_slices(volumes, self.spatial_size)
+        image, statistics = spread(arrays, channels, there, self.modalities)
         foreground = arrays.foreground.astype(np.float32)
         item = {
             "image": torch.from_numpy(image).permute(1, 2, 3, 0),
             "foreground": torch.from_numpy(foreground)[None].permute(0, 2, 3, 1),
-            "statistics": torch.from_numpy(arrays.statistics[channels]),
+            "statistics": torch.from_numpy(statistics),
             "geometry": arrays.geometry,
             "case": name,
             "truth": str(truth_path(entry) or ""),
             "blank": torch.from_numpy(arrays.blank),
+            "available": torch.tensor([modality in there for modality in self.modalities]),
         }
         return item if self.transform is None else self.transform(item)
 

@@ -20,6 +20,7 @@ def find_folder(
     patterns: Mapping[str, str],
     modalities: Sequence[str] | None = None,
     reference: str | None = None,
+    complete: bool = True,
 ) -> list[CaseRecord]:
     """Find cases by one pattern a modality, such as ``{flair: '*/{case}/Flair*.nii.gz', mask: '…'}``.
 
@@ -31,6 +32,7 @@ def find_folder(
             a case may lack its mask, but not its foreground.
         modalities: which of them, in which order; by default all, in the order of ``patterns``.
         reference: a modality to note as well, for its grid; it makes no case by itself.
+        complete: whether each modality must be there; at inference one may be missing in all cases.
 
     Returns:
         Records sorted by case. A modality that a case lacks has a path that does not exist (the pattern for
@@ -51,9 +53,16 @@ def find_folder(
     names = [*asked, *([reference] if reference is not None and reference not in asked else [])]
     for name in names:
         if name not in known:
-            raise ValueError(f"modality {name} has no pattern; {nearest_name(name, known)}")
+            remedy = "" if complete else "add one, or name with `--available` those that are there; "
+            raise ValueError(f"modality {name} has no pattern; {remedy}{nearest_name(name, known)}")
     roles = [*names, *(role for role in _NOT_MODALITIES if role in patterns)]
     found = {role: _find(root, role, patterns[role]) for role in roles}
+    for role, paths in found.items():
+        needed = complete or role in _NOT_MODALITIES or not any(found[name] for name in asked)
+        if needed and not paths:
+            raise FileNotFoundError(
+                f"pattern {role}: {patterns[role]} matches nothing in {root}; check its folders and spelling"
+            )
     cases = sorted(set().union(*(found[name] for name in asked)))
     if "mask" in found and not set(found["mask"]) & set(cases):
         raise ValueError(
@@ -103,8 +112,6 @@ def _find(root: Path, role: str, pattern: str) -> dict[str, Path]:
                 f"case {case}: {where} should match one file (it matches {found[case]} and {path}); {remedy}"
             )
         found[case] = path
-    if not found:
-        raise FileNotFoundError(f"{where} matches nothing in {root}; check its folders and spelling")
     return found
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from bundle.data.names import nearest_name
+from bundle.data.names import name_list, nearest_name
 
 # BraTS named its sequences anew in 2023, and the Decathlon has names of its own.
 ALIASES = {
@@ -33,6 +34,34 @@ def with_reference(modalities: Sequence[str], reference: str | None) -> list[str
     """
     known = {meaning(name) for name in modalities}
     return [*modalities, *([reference] if reference is not None and meaning(reference) not in known else [])]
+
+
+def usable_modalities(available: Any, modalities: Sequence[str]) -> list[str]:
+    """The modalities that an inference may use, in the network's order.
+
+    >>> usable_modalities("flair,t1", ["t1", "t1c", "flair"]), usable_modalities(None, ["t1"])
+    (['t1', 'flair'], ['t1'])
+
+    Args:
+        available: some of `modalities` in any order, as a list or as ``t1,flair``; ``None`` for all.
+        modalities: the network's.
+
+    Raises:
+        ValueError: a name is not among `modalities`, or none is given.
+    """
+    if available is None:
+        return list(modalities)
+    named = name_list(available)
+    for name in named:
+        if name not in modalities:
+            raise ValueError(
+                f"available: {name} is none of the `modalities`; {nearest_name(name, modalities)}"
+            )
+    if not named:
+        raise ValueError(
+            f"available: expected some of {', '.join(modalities)}, found none; name one, or leave it out for all"
+        )
+    return [name for name in modalities if name in named]
 
 
 def match_modalities(asked: Sequence[str], available: Sequence[str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import itk
 import nibabel as nib
@@ -14,7 +14,13 @@ from nibabel.spatialimages import SpatialImage
 
 from bundle.data.decathlon import download_decathlon, find_decathlon
 from bundle.data.folder_patterns import find_folder
-from bundle.data.modality_names import ALIASES, match_modalities, meaning, with_reference
+from bundle.data.modality_names import (
+    ALIASES,
+    match_modalities,
+    meaning,
+    usable_modalities,
+    with_reference,
+)
 from bundle.data.records import CaseRecord, ImageSource
 from bundle.data.scans import NIFTI_SUFFIXES, SCAN_SUFFIXES, existing_folder, scan_stem
 
@@ -27,7 +33,10 @@ __all__ = ["ALIASES", "download_decathlon", "find_brats", "find_cases", "find_de
 
 
 def find_brats(
-    input_dir: str | Path, modalities: Sequence[str] | None = None, reference: str | None = None
+    input_dir: str | Path,
+    modalities: Sequence[str] | None = None,
+    reference: str | None = None,
+    complete: bool = True,
 ) -> list[CaseRecord]:
     """Find cases as BraTS 2018 to 2023 is downloaded, in any depth of folders or flat in one.
 
@@ -40,13 +49,14 @@ def find_brats(
         modalities: which ones, in which order, by any of their names (`ALIASES`); the name asked for is
             kept. By default t1, t1c, t2, flair.
         reference: a modality to note as well, for its grid.
+        complete: whether each modality must be there; at inference one may be missing in all cases.
 
     Returns:
         Records sorted by case. A modality that a case lacks has a path that does not exist, so that
         `read_case` can name it.
 
     Raises:
-        FileNotFoundError: no such folder, no BraTS files, or a modality that no case has.
+        FileNotFoundError: no such folder, no BraTS files, or (`complete`) a modality that no case has.
         ValueError: two files for one case and modality, or an unknown modality.
     """
     root = existing_folder(input_dir)
@@ -69,7 +79,7 @@ def find_brats(
             "check the folder, or use the source `folder` with `--patterns`"
         )
     for name, canonical in zip(names, wanted, strict=True):
-        if not any(canonical in files for files in found.values()):
+        if complete and not any(canonical in files for files in found.values()):
             raise FileNotFoundError(f"no case in {root} has modality {name}; drop it from `modalities`")
     records = []
     for case, files in sorted(found.items()):
@@ -87,26 +97,29 @@ def find_cases(
     modalities: Sequence[str],
     patterns: Mapping[str, str] | None = None,
     reference: str | None = None,
+    available: Any = None,
 ) -> list[CaseRecord]:
     """Find raw cases to predict, whatever their layout: by patterns if given, else BraTS names, else
-    dataset.json (training and test), else image files with one channel a modality.
+    dataset.json (training and test), else image files with one channel a modality. Files may be missing.
 
     Args:
         dataset_dir: folder to search.
         modalities: the network's modalities, in its order; it is the order of channels in plain 4D files.
         patterns: see `find_folder`.
         reference: a modality to note as well, for its grid; plain files have only `modalities`.
+        available: those of `modalities` to look for, see `usable_modalities`; plain files have them all.
 
     Raises:
         FileNotFoundError, ValueError: nothing found, or as the finder that was chosen.
     """
     root = existing_folder(dataset_dir)
+    usable = usable_modalities(available, modalities)
     if patterns:
-        return find_folder(root, patterns, modalities, reference)
+        return find_folder(root, patterns, usable, reference, complete=False)
     if next((match for _, match in _brats_files(root) if match["part"].lower() != "seg"), None):
-        return find_brats(root, modalities, reference)
+        return find_brats(root, usable, reference, complete=False)
     if (root / "dataset.json").is_file():
-        return find_decathlon(root, modalities, ("training", "test"), reference)
+        return find_decathlon(root, usable, ("training", "test"), reference)
     count = len(modalities)
     records: dict[str, CaseRecord] = {}
     for path in sorted(root.rglob("*")):

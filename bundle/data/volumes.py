@@ -102,16 +102,24 @@ def check_modalities_present(record: CaseRecord, modalities: Sequence[str]) -> N
     exist: this is what it looked for.
     """
     for name in modalities:
-        source = record.images.get(name)
-        if source is not None and source.path.exists():
-            continue
-        looked = f"the case has {', '.join(record.images) or 'none'}"
-        if source is not None:
-            looked = f"looked for {source.path.name} in {source.path.parent}"
-        raise FileNotFoundError(
-            f"case {record.case}: modality {name} is missing ({looked}); "
-            f"add the file or drop {name} from `modalities`"
-        )
+        if not has_file(record, name):
+            raise FileNotFoundError(
+                f"case {record.case}: modality {name} is missing ({looked_for(record, name)}); "
+                f"add the file or drop {name} from `modalities`"
+            )
+
+
+def has_file(record: CaseRecord, name: str) -> bool:
+    """Whether the file that a modality should be in is there."""
+    return name in record.images and record.images[name].path.exists()
+
+
+def looked_for(record: CaseRecord, name: str) -> str:
+    """Where a missing modality was sought, in words."""
+    if name not in record.images:
+        return f"the case has {', '.join(record.images) or 'none'}"
+    path = record.images[name].path
+    return f"looked for {path.name} in {path.parent}"
 
 
 def _volume(record: CaseRecord, name: str, scans: dict[Path, Scan]) -> tuple[np.ndarray, Grid]:

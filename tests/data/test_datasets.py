@@ -140,7 +140,16 @@ def test_whole_cases_prepared_and_raw_agree_and_nothing_is_written(cohort, prepa
     before = contents(cohort.parent)
     ready = CaseDataset(datalist(prepared, "all"), MODALITIES, 16)[0]
     raw = CaseDataset([raw_entry(cohort, "001")], MODALITIES, 16)[0]
-    assert set(raw) == {"image", "foreground", "statistics", "geometry", "case", "truth", "blank"}
+    assert set(raw) == {
+        "image",
+        "foreground",
+        "statistics",
+        "geometry",
+        "case",
+        "truth",
+        "blank",
+        "available",
+    }
     assert raw["image"].shape == (2, 16, 16, 6)
     assert raw["image"].permute(3, 0, 1, 2).is_contiguous()
     assert raw["foreground"].shape == (1, 16, 16, 6)
