@@ -111,7 +111,7 @@ def _evaluate(request: Mapping[str, Any], folder: Path, made: Path) -> dict[str,
         options = {**request["evaluation"], **own, "checkpoint": str(folder / "models" / "model.pt")}
         workflow = _workflow("evaluate", request, place, options)
         parser = workflow.parser
-        keeper = PanelKeeper(parser.get_parsed_content("map_names"), parser.get_parsed_content("threshold"))
+        keeper = PanelKeeper(parser.get_parsed_content("map_names"))
         if "curves" not in scored:
             keeper.attach(parser.get_parsed_content("evaluator"))
         workflow.run()

@@ -23,11 +23,10 @@ class PanelKeeper:
 
     Args:
         names: of the maps.
-        threshold: of the masks.
     """
 
-    def __init__(self, names: Sequence[str], threshold: float) -> None:
-        self.names, self.threshold = tuple(names), float(threshold)
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
         self.panels: dict[str, CasePanel] = {}
 
     def attach(self, engine: Engine) -> None:
@@ -37,7 +36,7 @@ class PanelKeeper:
     def _keep(self, engine: Engine) -> None:
         for case in case_outputs(engine):
             if case.image is not None:
-                self.panels[case.case] = case.panel(self.names, self.threshold)
+                self.panels[case.case] = case.panel(self.names)
 
     def save(self, path: Path, rows: Sequence[CaseRow]) -> str | None:
         """Write the chosen panel; nothing if no case has a lesion.

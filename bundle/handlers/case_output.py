@@ -21,6 +21,7 @@ class CaseOutput:
     Args:
         case: case id.
         cams: maps (N + 1, X, Y, Z) in [0, 1] on the scan's own grid, the fused one last.
+        masks: what was made of each map, (N + 1, X, Y, Z), positive where above 0.
         spacing_mm: distance of neighbouring voxels along each axis.
         mask: true mask (X, Y, Z), or ``None``.
         image: the scan (K, X, Y, Z), or ``None``.
@@ -29,6 +30,7 @@ class CaseOutput:
 
     case: str
     cams: np.ndarray
+    masks: np.ndarray
     spacing_mm: tuple[float, ...]
     mask: np.ndarray | None
     image: np.ndarray | None
@@ -38,7 +40,7 @@ class CaseOutput:
     def from_item(cls, item: dict[str, Any]) -> CaseOutput:
         """Take an item with these entries, tensors or arrays; one that lacks a needed entry is an error."""
         case = str(item.get("case", "without a name"))
-        missing = [key for key in ("case", "cams", "spacing_mm") if item.get(key) is None]
+        missing = [key for key in ("case", "cams", "masks", "spacing_mm") if item.get(key) is None]
         if missing:
             raise ValueError(
                 f"case {case}: the evaluator's output lacks {', '.join(missing)} "
@@ -47,23 +49,24 @@ class CaseOutput:
         return cls(
             case=case,
             cams=np.asarray(_to_array(item["cams"])),
+            masks=np.asarray(_to_array(item["masks"])),
             spacing_mm=tuple(float(value) for value in item["spacing_mm"]),
             mask=_to_array(item.get("mask")),
             image=_to_array(item.get("image")),
             affine=_to_array(item.get("affine")),
         )
 
-    def panel(self, names: Sequence[str], threshold: float) -> CasePanel:
+    def panel(self, names: Sequence[str]) -> CasePanel:
         """Return the slice that a contact sheet shows; the case must have an image."""
         return make_panel(
             self.case,
             self.cams,
+            self.masks,
             np.asarray(self.image),
             self.mask,
             names=names,
             spacing_mm=self.spacing_mm,
             affine=self.affine,
-            threshold=threshold,
         )
 
 

@@ -17,17 +17,18 @@ from bundle.handlers.case_output import case_outputs, check_names
 from bundle.metrics.case_panel import CasePanel
 from bundle.metrics.case_scores import CaseScores, score_case
 from bundle.metrics.contact_sheet import SheetBlock, draw_contact_sheet, pick_cases
+from bundle.metrics.mask_rule import MaskRule
 from bundle.metrics.report import write_rows, write_summary
 from bundle.metrics.summary import format_table
 from bundle.metrics.threshold_sweep import THRESHOLDS
 
 
 class EvaluationReport:
-    """Score each case as it leaves a stock ``SupervisedEvaluator`` and write the report at the end.
+    """Score each case's masks as it leaves a stock ``SupervisedEvaluator`` and write the report at the end.
 
     ``engine.state.output`` must be a list of one dictionary a case (what MONAI's decollating gives) with
-    ``case``, ``cams`` (N + 1, X, Y, Z) in [0, 1] on the scan's own grid with the fused map last, and
-    ``spacing_mm``; optionally ``mask`` (X, Y, Z), ``image`` (K, X, Y, Z) for the pictures and ``affine``,
+    ``case``, ``cams`` (N + 1, X, Y, Z) in [0, 1] on the scan's own grid with the fused map last, ``masks`` made of
+    them, and ``spacing_mm``; optionally ``mask`` (X, Y, Z), ``image`` (K, X, Y, Z) for the pictures and ``affine``,
     to bring them upright. Only numbers and one small slice a case are kept (the slices on disk), so memory
     does not grow with the number of cases.
 
@@ -39,8 +40,8 @@ class EvaluationReport:
     Args:
         output_dir: folder to write to; made if missing.
         names: name of each map: the modalities and ``fused``.
-        threshold: the mask is ``cam > threshold``; 0.5 is the paper's.
-        thresholds: those of the Dice curve. Nothing is chosen by it.
+        rule: what made the masks, for the report; by default the paper's, 0.5.
+        thresholds: those of the Dice curve, which is made of the maps. Nothing is chosen by it.
         sheet: whether to draw the contact sheet.
 
     Raises:
@@ -52,13 +53,13 @@ class EvaluationReport:
         self,
         output_dir: Path | str,
         names: Sequence[str],
-        threshold: float = 0.5,
+        rule: MaskRule | None = None,
         thresholds: Sequence[float] = THRESHOLDS,
         sheet: bool = True,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.names = check_names(names)
-        self.threshold = float(threshold)
+        self.rule = rule or MaskRule()
         self.thresholds = tuple(float(value) for value in thresholds)
         self.sheet = sheet
         self.summary: dict[str, Any] | None = None
@@ -83,14 +84,14 @@ class EvaluationReport:
             self._scores[case.case] = score_case(
                 case.case,
                 case.cams,
+                case.masks,
                 case.mask,
                 names=self.names,
                 spacing_mm=case.spacing_mm,
-                threshold=self.threshold,
                 thresholds=self.thresholds,
             )
             if self.sheet and case.image is not None and self._panels is not None:
-                self._panels.put(case.panel(self.names, self.threshold))
+                self._panels.put(case.panel(self.names))
 
     def _finish(self, engine: Engine) -> None:
         gathered: dict[str, CaseScores] = {}
@@ -110,17 +111,15 @@ class EvaluationReport:
         if idist.get_rank() != 0:
             return
         self.output_dir.mkdir(parents=True, exist_ok=True)
-        self.summary = write_summary(
-            self.output_dir / "summary.json", scores, self.threshold, self.thresholds
-        )
+        self.summary = write_summary(self.output_dir / "summary.json", scores, self.rule, self.thresholds)
         rows = [row for entry in scores for row in entry.rows]
-        write_rows(self.output_dir / "metrics.csv", rows, self.threshold)
+        write_rows(self.output_dir / "metrics.csv", rows, self.rule)
         blocks = [
             SheetBlock(title, panels[case], gathered[case]) for title, case in picks.items() if case in panels
         ]
         written = ["metrics.csv", "summary.json"]
         if blocks:
-            draw_contact_sheet(self.output_dir / "contact_sheet.png", blocks, self.threshold)
+            draw_contact_sheet(self.output_dir / "contact_sheet.png", blocks, self.rule)
             written.append("contact_sheet.png")
         print(f"\n{format_table(self.summary)}\n")
         print("\n".join(str(self.output_dir / name) for name in written), flush=True)

@@ -10,6 +10,7 @@ from ignite import distributed as idist
 from ignite.engine import Engine, Events
 
 from bundle.handlers.case_output import case_outputs, check_names
+from bundle.metrics import MaskRule
 from bundle.metrics.case_panel import CasePanel
 from bundle.metrics.case_scores import check_maps
 from bundle.metrics.contact_sheet import SheetBlock, draw_contact_sheet, pick_largest
@@ -24,13 +25,13 @@ class PredictionSheet:
     Args:
         output_dir: folder to write to; made if missing.
         names: name of each map: the modalities and ``fused``.
-        threshold: the mask is ``cam > threshold``.
+        rule: what made the masks, for the legend.
     """
 
-    def __init__(self, output_dir: Path | str, names: Sequence[str], threshold: float = 0.5) -> None:
+    def __init__(self, output_dir: Path | str, names: Sequence[str], rule: MaskRule | None = None) -> None:
         self.output_dir = Path(output_dir)
         self.names = check_names(names)
-        self.threshold = float(threshold)
+        self.rule = rule or MaskRule()
         self._volumes_ml: dict[str, float] = {}
         self._panels: dict[str, CasePanel] = {}
 
@@ -45,17 +46,17 @@ class PredictionSheet:
 
     def _keep(self, engine: Engine) -> None:
         for case in case_outputs(engine):
-            check_maps(case.case, case.cams, None, self.names)
+            check_maps(case.case, case.cams, case.masks, None, self.names)
             if case.image is None:
                 raise ValueError(
                     f"case {case.case}: a contact sheet needs the scan under `image`, found none; let the "
                     "postprocessing keep it"
                 )
             voxel_ml = float(np.prod(case.spacing_mm)) / 1000.0
-            self._volumes_ml[case.case] = np.count_nonzero(case.cams[-1] > self.threshold) * voxel_ml
+            self._volumes_ml[case.case] = np.count_nonzero(case.masks[-1]) * voxel_ml
             kept = set(pick_largest(self._volumes_ml).values())
             if case.case in kept:
-                self._panels[case.case] = case.panel(self.names, self.threshold)
+                self._panels[case.case] = case.panel(self.names)
             self._panels = {name: panel for name, panel in self._panels.items() if name in kept}
 
     def _finish(self, engine: Engine) -> None:
@@ -67,5 +68,5 @@ class PredictionSheet:
             for title, case in pick_largest(self._volumes_ml).items()
         ]
         path = self.output_dir / "predictions.png"
-        draw_contact_sheet(path, blocks, self.threshold)
+        draw_contact_sheet(path, blocks, self.rule)
         print(path, flush=True)

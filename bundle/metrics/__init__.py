@@ -6,6 +6,7 @@ from bundle.metrics.case_scores import FUSED, CaseRow, CaseScores, score_case
 from bundle.metrics.contact_sheet import SheetBlock, draw_contact_sheet, pick_cases, pick_largest
 from bundle.metrics.counts import OverlapCounts, count_overlap
 from bundle.metrics.dice import dice_score
+from bundle.metrics.mask_rule import MaskRule
 from bundle.metrics.ratios import over_ratio, under_ratio
 from bundle.metrics.report import EMPTY_POLICY, read_rows, write_rows, write_summary
 from bundle.metrics.summary import format_table, summarise
@@ -18,6 +19,7 @@ __all__ = [
     "CasePanel",
     "CaseRow",
     "CaseScores",
+    "MaskRule",
     "OverlapCounts",
     "SheetBlock",
     "average_surface_distance_mm",

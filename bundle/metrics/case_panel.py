@@ -45,19 +45,20 @@ class CasePanel:
 def make_panel(
     case: str,
     cams: np.ndarray,
+    masks: np.ndarray,
     images: np.ndarray,
     truth: np.ndarray | None,
     *,
     names: Sequence[str],
     spacing_mm: Sequence[float],
     affine: np.ndarray | None = None,
-    threshold: float = 0.5,
 ) -> CasePanel:
     """Take the slice that shows most truth (without truth: most fused mask, then most fused evidence).
 
     Args:
         case: case id.
         cams: maps (N + 1, X, Y, Z) in [0, 1], the fused one last.
+        masks: what was made of each map, (N + 1, X, Y, Z), positive where above 0.
         images: modalities (K, X, Y, Z). Map i of K branches lies over image i; the fused maps, and any map
             of several modalities, lie over the first.
         truth: true mask (X, Y, Z), or ``None``.
@@ -65,7 +66,6 @@ def make_panel(
         spacing_mm: distance of neighbouring voxels along each axis.
         affine: voxel to RAS mm of the scan, to bring the slice upright; ``None`` takes the axes as they run
             in RAS.
-        threshold: the mask is ``cam > threshold``.
 
     Raises:
         ValueError: if the images lie on another grid than the maps.
@@ -75,13 +75,14 @@ def make_panel(
             f"case {case}: images must be (K, X, Y, Z) on the maps' grid {cams.shape[1:]}, "
             f"found {images.shape}; pass the scan as it was read"
         )
-    index = _choose_slice(cams[-1], truth, threshold)
+    index = _choose_slice(cams[-1], masks[-1], truth)
     row_mm, column_mm = _upright_spacing(spacing_mm, affine)
     grey = upright_slice(np.asarray(images[..., index], dtype=np.float32), affine)
     maps = upright_slice(np.asarray(cams[..., index], dtype=np.float32), affine)
+    found = upright_slice(np.asarray(masks[..., index]) > 0, affine)
     shown = None if truth is None else upright_slice(np.asarray(truth[..., index]) > 0, affine)
-    box = _body_box(grey, maps[-1] > threshold, shown)
-    grey, maps = grey[:, box[0], box[1]], maps[:, box[0], box[1]]
+    box = _body_box(grey, found[-1], shown)
+    grey, maps, found = (planes[:, box[0], box[1]] for planes in (grey, maps, found))
     height, width = grey.shape[1:]
     scale = min(1.0, MAX_PIXELS / max(height, width))
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
@@ -94,7 +95,7 @@ def make_panel(
         names=tuple(names),
         images=_to_bytes(_resize(np.stack(under), size)),
         cams=_to_bytes(_resize(maps, size)),
-        masks=_resize(maps > threshold, size),
+        masks=_resize(found, size),
         truth=None if shown is None else _resize(shown[None, box[0], box[1]], size)[0],
         size_mm=(height * row_mm, width * column_mm),
         left="" if affine is None else _SIDES[int(_directions(affine)[:2, 0].min())],
@@ -132,8 +133,8 @@ def _upright_spacing(spacing_mm: Sequence[float], affine: np.ndarray | None) -> 
     return (x, y) if directions[0, 0] > directions[1, 0] else (y, x)
 
 
-def _choose_slice(fused: np.ndarray, truth: np.ndarray | None, threshold: float) -> int:
-    for volume in (None if truth is None else truth > 0, fused > threshold, fused):
+def _choose_slice(fused: np.ndarray, mask: np.ndarray, truth: np.ndarray | None) -> int:
+    for volume in (None if truth is None else truth > 0, mask > 0, fused):
         if volume is not None and volume.any():
             return int(np.argmax(volume.sum(axis=(0, 1))))
     return fused.shape[-1] // 2

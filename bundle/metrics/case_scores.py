@@ -74,45 +74,47 @@ class CaseScores:
 def score_case(
     case: str,
     cams: np.ndarray,
+    masks: np.ndarray,
     truth: np.ndarray | None,
     *,
     names: Sequence[str],
     spacing_mm: Sequence[float],
-    threshold: float = 0.5,
     thresholds: Sequence[float] = THRESHOLDS,
 ) -> CaseScores:
     """Score all maps of one case on the scan's own grid, over the whole volume.
 
     Args:
         case: case id, for the rows and for errors.
-        cams: maps (N + 1, X, Y, Z) in [0, 1], the fused one last.
+        cams: maps (N + 1, X, Y, Z) in [0, 1], the fused one last; the curve is made of them.
+        masks: what was made of each map, (N + 1, X, Y, Z), positive where above 0.
         truth: true mask (X, Y, Z), positive where above 0; ``None`` if there is none.
         names: name of each map, ``fused`` last.
         spacing_mm: distance of neighbouring voxels along each axis.
-        threshold: the mask is ``cam > threshold``; 0.5 is the paper's (section on inference).
         thresholds: those of the curve.
 
     Raises:
         ValueError: if shapes and names do not fit together, or a map leaves [0, 1].
     """
-    check_maps(case, cams, truth, names)
+    check_maps(case, cams, masks, truth, names)
     positive = None if truth is None else np.asarray(truth) > 0
     voxel_ml = math.prod(float(value) for value in spacing_mm) / 1000.0
 
-    def score_map(name: str, cam: np.ndarray) -> tuple[CaseRow, np.ndarray]:
-        row = _make_row(case, name, cam > float(threshold), positive, spacing_mm, voxel_ml)
+    def score_map(name: str, cam: np.ndarray, mask: np.ndarray) -> tuple[CaseRow, np.ndarray]:
+        row = _make_row(case, name, np.asarray(mask) > 0, positive, spacing_mm, voxel_ml)
         if positive is None or row.empty_truth:
             return row, np.full(len(thresholds), math.nan)
         return row, dice_over_thresholds(cam, positive, thresholds)
 
     # Nearest-neighbour queries and array passes release the interpreter lock, so threads share the maps out.
     with ThreadPoolExecutor(max_workers=min(len(names), os.cpu_count() or 1)) as pool:
-        rows, curves = zip(*pool.map(score_map, names, cams), strict=True)
+        rows, curves = zip(*pool.map(score_map, names, cams, masks), strict=True)
     return CaseScores(case, tuple(rows), np.stack(curves))
 
 
-def check_maps(case: str, cams: np.ndarray, truth: np.ndarray | None, names: Sequence[str]) -> None:
-    """Refuse maps whose shape, names or values do not fit; errors as in `score_case`."""
+def check_maps(
+    case: str, cams: np.ndarray, masks: np.ndarray, truth: np.ndarray | None, names: Sequence[str]
+) -> None:
+    """Refuse maps and masks whose shape, names or values do not fit; errors as in `score_case`."""
     if cams.ndim != 4 or len(cams) != len(names):
         raise ValueError(
             f"case {case}: expected {len(names)} maps ({', '.join(names)}) of shape (X, Y, Z), found "
@@ -120,6 +122,11 @@ def check_maps(case: str, cams: np.ndarray, truth: np.ndarray | None, names: Seq
         )
     if list(names)[-1:] != [FUSED]:
         raise ValueError(f"case {case}: the last of the maps must be {FUSED}, found {list(names)}; append it")
+    if masks.shape != cams.shape:
+        raise ValueError(
+            f"case {case}: expected a mask of each map, {cams.shape}, found {masks.shape}; make them by "
+            "bundle.refinement.MaskMapsd on the maps' grid"
+        )
     if truth is not None and truth.shape != cams.shape[1:]:
         raise ValueError(
             f"case {case}: the mask must lie on the maps' grid {cams.shape[1:]}, found {truth.shape}; "

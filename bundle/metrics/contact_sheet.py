@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from bundle.metrics.case_panel import CasePanel
 from bundle.metrics.case_scores import CaseScores
+from bundle.metrics.mask_rule import MaskRule
 
 BACKGROUND = "#101216"
 TEXT = "#e8eaed"
@@ -78,13 +79,13 @@ def pick_largest(prediction_ml: dict[str, float], number: int = 3) -> dict[str, 
     return {ranks[i] if i < len(ranks) else f"prediction {i + 1}": case for i, case in enumerate(ranked)}
 
 
-def draw_contact_sheet(path: Path | str, blocks: Sequence[SheetBlock], threshold: float = 0.5) -> Figure:
+def draw_contact_sheet(path: Path | str, blocks: Sequence[SheetBlock], rule: MaskRule) -> Figure:
     """Draw cases side by side; rows are the maps, columns image, CAM, mask and, where it is known, truth.
 
     Args:
         path: PNG file to write; its folder must exist.
         blocks: the cases, left to right; all with the same maps.
-        threshold: the one that made the masks, for the legend.
+        rule: what made the masks, for the legend.
 
     Returns:
         The figure, as drawn.
@@ -128,7 +129,7 @@ def draw_contact_sheet(path: Path | str, blocks: Sequence[SheetBlock], threshold
                     axes.set_title(kind, color=FAINT, fontsize=9, pad=3)
             middle = (bottom + cell_height / 2) / height
             _draw_row_label(figure, block, row, (left + LEFT - 0.1) / width, middle)
-    _draw_legend(figure, threshold, "truth" in columns)
+    _draw_legend(figure, rule, "truth" in columns)
     figure.savefig(path, dpi=150, facecolor=BACKGROUND)
     return figure
 
@@ -188,7 +189,7 @@ def _percent(dice: float, prefix: str) -> str:
     return "" if math.isnan(dice) else f"{prefix}{100 * dice:.1f} %"
 
 
-def _draw_legend(figure: Figure, threshold: float, with_truth: bool) -> None:
+def _draw_legend(figure: Figure, rule: MaskRule, with_truth: bool) -> None:
     """Draw the colour bar of the maps and the colours of the outlines along the bottom."""
     width, height = figure.get_size_inches()
     x = BLOCK_GAP + LEFT
@@ -199,11 +200,17 @@ def _draw_legend(figure: Figure, threshold: float, with_truth: bool) -> None:
         ScalarMappable(Normalize(0, 1), cmap=CAM_COLOURS),
         cax=bar,
         orientation="horizontal",
-        ticks=[threshold],
+        ticks=[] if isinstance(rule.threshold, str) else [rule.threshold],
     )
     scale.outline.set_visible(False)  # type: ignore[operator]
     bar.tick_params(labelbottom=False, bottom=False, top=True, color=FAINT, length=3)
     figure.text((x + 1.72) / width, y, "1", color=FAINT, fontsize=9, va="center")
-    figure.text((x + 2.05) / width, y, f"mask: CAM > {threshold:g}", color=MASK, fontsize=9, va="center")
+    figure.text((x + 2.05) / width, y, _legend_of(rule), color=MASK, fontsize=9, va="center")
     if with_truth:
         figure.text((x + 3.4) / width, y, "truth", color=TRUTH, fontsize=9, va="center")
+
+
+def _legend_of(rule: MaskRule) -> str:
+    """Short enough for the narrowest sheet."""
+    made = f"by {rule.threshold}" if isinstance(rule.threshold, str) else f"CAM > {rule.threshold:g}"
+    return f"mask: {made}{', tidied' if rule.steps else ''}"

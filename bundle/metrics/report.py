@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bundle.metrics.case_scores import CaseRow, CaseScores
+from bundle.metrics.mask_rule import MaskRule
 from bundle.metrics.summary import summarise
 from bundle.metrics.threshold_sweep import THRESHOLDS
 
@@ -35,16 +36,16 @@ _FLAGS = ("empty_truth", "empty_prediction")
 _TEXTS = ("case", "map")
 
 
-def write_rows(path: Path | str, rows: Iterable[CaseRow], threshold: float) -> None:
-    """Write the rows as CSV under comment lines that state threshold, units and the policy for empty masks.
+def write_rows(path: Path | str, rows: Iterable[CaseRow], rule: MaskRule) -> None:
+    """Write the rows as CSV under comment lines: how the masks were made, units, and the policy for empty masks.
 
     Args:
         path: file to write; its folder must exist.
         rows: in the order they are to stand in.
-        threshold: the one that made the masks.
+        rule: what made the masks.
     """
     with open(path, "w", newline="", encoding="utf-8") as stream:
-        for line in (f"Mask: cam > {threshold}.", *UNITS, *EMPTY_POLICY):
+        for line in (f"Mask: {rule.text}.", *UNITS, *EMPTY_POLICY):
             stream.write(f"# {line}\n")
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -74,7 +75,7 @@ def read_rows(path: Path | str) -> list[CaseRow]:
 def write_summary(
     path: Path | str,
     scores: Sequence[CaseScores],
-    threshold: float,
+    rule: MaskRule,
     thresholds: Sequence[float] = THRESHOLDS,
 ) -> dict[str, Any]:
     """Write the summary of all cases as JSON (undefined values as null) and return it (as nan).
@@ -82,11 +83,12 @@ def write_summary(
     Args:
         path: file to write; its folder must exist.
         scores: one entry a case.
-        threshold: the one that made the masks.
+        rule: what made the masks; ``threshold`` is its number or name, ``mask_steps`` what came after it.
         thresholds: those of the curves.
     """
     summary = {
-        "threshold": float(threshold),
+        "threshold": rule.threshold,
+        "mask_steps": list(rule.steps),
         "units": "Dice as fractions of 1, distances in mm, volumes in ml; sd is the sample SD (n - 1)",
         "empty_policy": list(EMPTY_POLICY),
         **summarise(scores, thresholds),

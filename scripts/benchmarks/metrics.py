@@ -26,7 +26,9 @@ def measure_metrics(options: BenchmarkOptions) -> dict[str, Any]:
     """
     cams, truth = _maps(options)
     names = [*options.names(options.modalities), FUSED]
-    ours = partial(score_case, "000", cams, truth, names=names, spacing_mm=(1.0, 1.0, 1.0))
+    ours = partial(
+        score_case, "000", cams, cams > np.float32(0.5), truth, names=names, spacing_mm=(1.0, 1.0, 1.0)
+    )
     variants: dict[str, Callable[[], object]] = {"ours": ours, "plain": partial(_plain, cams, truth)}
     seconds = time_in_turn(variants, max(1, options.rounds // 3))
     return {

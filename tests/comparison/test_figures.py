@@ -31,7 +31,8 @@ def panel(spec: RunSpec, case: str = "017", depth: int = 2):
     for number, cam in enumerate(cams):
         cam[8 - number : 12, 8:12, depth] = 0.9
     names = (*spec.modalities, "fused")
-    return make_panel(case, cams, images, truth, names=names, spacing_mm=(1, 1, 3), affine=np.eye(4))
+    grid = {"names": names, "spacing_mm": (1, 1, 3), "affine": np.eye(4)}
+    return make_panel(case, cams, cams > 0.5, images, truth, **grid)
 
 
 def axes_named(figure, label):

@@ -126,7 +126,7 @@ def test_hours_follow_from_the_seconds_of_a_step(cohort, tmp_path):
 
 
 def test_the_patient_in_the_picture_is_the_one_with_the_median_lesion(tmp_path):
-    keeper = PanelKeeper(["flair", "t1c", FUSED], 0.5)
+    keeper = PanelKeeper(["flair", "t1c", FUSED])
     shown = block("x", 0).panel
     keeper.panels = {case: replace(shown, case=case) for case in "abcd"}
     volumes = {"a": 30.0, "b": 10.0, "c": 20.0, "d": 0.0}

@@ -12,7 +12,7 @@ from torch import multiprocessing
 
 from bundle.handlers.evaluation import EvaluationReport
 from bundle.handlers.prediction_sheet import PredictionSheet
-from bundle.metrics import FUSED, read_rows
+from bundle.metrics import FUSED, MaskRule, read_rows
 
 NAMES = ["flair", FUSED]
 SPACING_MM = (1.0, 2.0, 5.0)
@@ -37,11 +37,13 @@ def make_case(number: int) -> dict:
 class Restore:
     """Stands for the postprocessing that brings the maps to the scan's own grid."""
 
-    def __init__(self, without: tuple[int, ...] = (), **changes) -> None:
+    def __init__(self, without: tuple[int, ...] = (), threshold: float = 0.5, **changes) -> None:
         self.without, self.changes = [f"case {number}" for number in without], changes
+        self.threshold = threshold
 
     def __call__(self, data: dict) -> dict:
-        found = {"cams": data["pred"], "mask": data["truth"], "image": data["scan"]}
+        masks = (data["pred"] > self.threshold).byte()
+        found = {"cams": data["pred"], "masks": masks, "mask": data["truth"], "image": data["scan"]}
         grid = {"spacing_mm": SPACING_MM, "affine": np.diag([*SPACING_MM, 1.0])}
         if data["case"] in self.without:
             del found["mask"]
@@ -86,7 +88,7 @@ def test_the_sheet_shows_best_median_and_worst(tmp_path, monkeypatch):
     drawn = {}
     monkeypatch.setattr(
         "bundle.handlers.evaluation.draw_contact_sheet",
-        lambda path, blocks, threshold: drawn.update({block.title: block.panel.case for block in blocks}),
+        lambda path, blocks, rule: drawn.update({block.title: block.panel.case for block in blocks}),
     )
     run_evaluator(EvaluationReport(tmp_path, NAMES))
     assert drawn == {"best": "case 0", "median": "case 1", "worst": "case 2"}
@@ -122,9 +124,11 @@ def test_no_volume_is_kept(tmp_path):
     assert sizes == [2 * 19, 2 * 19]  # two curves over 19 thresholds, whatever the size of the scan
 
 
-def test_the_threshold_is_the_one_given(tmp_path):
-    run_evaluator(EvaluationReport(tmp_path, NAMES, threshold=0.95, thresholds=[0.5, 0.95]))
+def test_masks_are_scored_as_they_come_and_the_rule_is_told(tmp_path):
+    report = EvaluationReport(tmp_path, NAMES, MaskRule("otsu"), thresholds=[0.5, 0.95])
+    run_evaluator(report, threshold=0.95)
     summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["threshold"] == "otsu"
     assert summary["maps"][FUSED]["dice"]["mean"] == 0.0
     assert summary["maps"][FUSED]["dice_curve"]["mean_dice"] == pytest.approx([2 / 3, 0.0])
 
@@ -154,6 +158,11 @@ def test_a_handler_serves_a_second_run_afresh(tmp_path):
     assert {row.case for row in read_rows(tmp_path / "metrics.csv")} == {"case 1"}
 
 
+def test_masks_are_made_nowhere_else(tmp_path):
+    with pytest.raises(ValueError, match="case 0: the evaluator's output lacks masks"):
+        run_evaluator(EvaluationReport(tmp_path, NAMES), masks=None)
+
+
 def test_a_missing_entry_is_an_error_that_names_the_case(tmp_path):
     with pytest.raises(ValueError, match=r"case 0: the evaluator's output lacks spacing_mm"):
         run_evaluator(EvaluationReport(tmp_path, NAMES), spacing_mm=None)
@@ -169,9 +178,7 @@ def test_a_prediction_sheet_shows_the_largest_masks(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(
         "bundle.handlers.prediction_sheet.draw_contact_sheet",
-        lambda path, blocks, threshold: drawn.extend(
-            (block.panel.case, block.panel.truth) for block in blocks
-        ),
+        lambda path, blocks, rule: drawn.extend((block.panel.case, block.panel.truth) for block in blocks),
     )
     sheet = PredictionSheet(tmp_path, NAMES)
     run_evaluator(sheet, numbers=(3, 0, 1, 2), mask=None)

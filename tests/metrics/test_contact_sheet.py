@@ -7,6 +7,7 @@ import pytest
 
 from bundle.data.geometry import SliceGeometry
 from bundle.metrics import (
+    MaskRule,
     SheetBlock,
     draw_contact_sheet,
     make_panel,
@@ -44,8 +45,9 @@ def case_arrays(shift: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def block(title: str, shift: int, with_truth: bool = True) -> SheetBlock:
     images, truth, cams = case_arrays(shift)
     mask = truth if with_truth else None
-    panel = make_panel(title, cams, images, mask, names=NAMES, spacing_mm=SPACING_MM, affine=np.eye(4))
-    return SheetBlock(title, panel, score_case(title, cams, mask, names=NAMES, spacing_mm=SPACING_MM))
+    found, grid = cams > 0.5, {"names": NAMES, "spacing_mm": SPACING_MM}
+    panel = make_panel(title, cams, found, images, mask, **grid, affine=np.eye(4))
+    return SheetBlock(title, panel, score_case(title, cams, found, mask, **grid))
 
 
 @pytest.mark.parametrize("codes", list(itertools.product("LR", "AP", "IS")))
@@ -101,7 +103,7 @@ def test_the_panel_is_cut_to_the_body_and_keeps_its_proportions():
 def test_values_just_below_the_background_do_not_count_as_body():
     images, truth, cams = case_arrays()
     images[:, 0, 0] = -0.01
-    panel = make_panel("017", cams, images, truth, names=NAMES, spacing_mm=SPACING_MM)
+    panel = make_panel("017", cams, cams > 0.5, images, truth, names=NAMES, spacing_mm=SPACING_MM)
     assert panel.images.shape[1:] == (14, 18)
 
 
@@ -114,7 +116,7 @@ def test_the_fused_map_lies_over_the_first_modality():
 def test_a_large_slice_is_made_small():
     cams = np.full((2, 600, 300, 2), 0.7, dtype=np.float32)
     images = np.random.default_rng(0).random((1, 600, 300, 2))
-    panel = make_panel("017", cams, images, None, names=("flair", "fused"), spacing_mm=(1, 1, 1))
+    panel = make_panel("017", cams, cams > 0.5, images, None, names=("flair", "fused"), spacing_mm=(1, 1, 1))
     assert panel.images.shape == panel.cams.shape == panel.masks.shape == (2, 128, 256)
     assert panel.masks.all()
 
@@ -122,7 +124,7 @@ def test_a_large_slice_is_made_small():
 def test_images_on_another_grid_are_an_error():
     images, truth, cams = case_arrays()
     with pytest.raises(ValueError, match="case 017: images must be"):
-        make_panel("017", cams, images[..., :2], truth, names=NAMES, spacing_mm=SPACING_MM)
+        make_panel("017", cams, cams > 0.5, images[..., :2], truth, names=NAMES, spacing_mm=SPACING_MM)
 
 
 def test_best_median_and_worst_are_picked_by_fused_dice():
@@ -143,7 +145,7 @@ def test_without_truth_the_largest_predictions_are_picked():
 @pytest.mark.parametrize(("with_truth", "columns"), [(True, 4), (False, 3)])
 def test_the_sheet_has_a_picture_for_every_map_and_column(tmp_path, with_truth, columns):
     blocks = [block(title, shift, with_truth) for title, shift in (("best", 0), ("median", 1), ("worst", 9))]
-    figure = draw_contact_sheet(tmp_path / "sheet.png", blocks)
+    figure = draw_contact_sheet(tmp_path / "sheet.png", blocks, MaskRule())
     assert len(figure.axes) == 3 * len(NAMES) * columns + 1  # and the colour bar
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
     titles = [text.get_text() for text in figure.texts]
@@ -151,20 +153,40 @@ def test_the_sheet_has_a_picture_for_every_map_and_column(tmp_path, with_truth, 
     assert "case worst  ·  slice 3" in titles
 
 
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        (MaskRule(0.5), "mask: CAM > 0.5"),
+        (MaskRule("otsu"), "mask: by otsu"),
+        (MaskRule(0.5, ("holes filled",)), "mask: CAM > 0.5, tidied"),
+    ],
+)
+def test_the_legend_tells_what_made_the_masks(tmp_path, rule, text):
+    figure = draw_contact_sheet(tmp_path / "sheet.png", [block("017", 0)], rule)
+    assert text in [entry.get_text() for entry in figure.texts]
+
+
+def test_masks_are_drawn_as_they_come():
+    images, truth, cams = case_arrays()
+    panel = make_panel("017", cams, cams > 1, images, truth, names=NAMES, spacing_mm=SPACING_MM)
+    assert not panel.masks.any()
+    assert panel.cams.any()
+
+
 def test_pictures_of_scans_that_show_nothing_can_be_drawn(tmp_path):
     blank = np.zeros((1, 8, 8, 3))
     cams = np.zeros((2, 8, 8, 3), dtype=np.float32)
     names = ("flair", "fused")
-    panel = make_panel("017", cams, blank, blank[0], names=names, spacing_mm=(1, 1, 1))
-    draw_contact_sheet(tmp_path / "sheet.png", [SheetBlock("median", panel)])
+    panel = make_panel("017", cams, cams > 0.5, blank, blank[0], names=names, spacing_mm=(1, 1, 1))
+    draw_contact_sheet(tmp_path / "sheet.png", [SheetBlock("median", panel)], MaskRule())
     assert (tmp_path / "sheet.png").is_file()
 
 
 def test_a_sheet_of_no_case_or_of_unlike_cases_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="at least one case"):
-        draw_contact_sheet(tmp_path / "sheet.png", [])
+        draw_contact_sheet(tmp_path / "sheet.png", [], MaskRule())
     images, truth, cams = case_arrays()
     names = ("flair", "fused")
-    odd = make_panel("018", cams[1:], images, truth, names=names, spacing_mm=SPACING_MM)
+    odd = make_panel("018", cams[1:], cams[1:] > 0.5, images, truth, names=names, spacing_mm=SPACING_MM)
     with pytest.raises(ValueError, match="case 018: expected the maps"):
-        draw_contact_sheet(tmp_path / "sheet.png", [block("017", 0), SheetBlock("worst", odd)])
+        draw_contact_sheet(tmp_path / "sheet.png", [block("017", 0), SheetBlock("worst", odd)], MaskRule())

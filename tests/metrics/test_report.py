@@ -10,6 +10,7 @@ from bundle.metrics import (
     EMPTY_POLICY,
     CaseRow,
     CaseScores,
+    MaskRule,
     format_table,
     read_rows,
     summarise,
@@ -121,13 +122,13 @@ def test_the_table_gives_mean_dice_first_and_fused_last():
 def test_rows_come_back_from_the_csv_as_they_were(tmp_path):
     rows = [entry for case in CASES for entry in case.rows]
     rows.append(row("#1, left", "fused", 1 / 3, empty_truth=None, truth_ml=NAN))
-    write_rows(tmp_path / "metrics.csv", rows, 0.5)
+    write_rows(tmp_path / "metrics.csv", rows, MaskRule())
     # repr, as nan is not equal to itself
     assert [repr(entry) for entry in read_rows(tmp_path / "metrics.csv")] == [repr(entry) for entry in rows]
 
 
 def test_the_csv_states_threshold_units_and_policy(tmp_path):
-    write_rows(tmp_path / "metrics.csv", CASES[0].rows, 0.35)
+    write_rows(tmp_path / "metrics.csv", CASES[0].rows, MaskRule(0.35))
     lines = (tmp_path / "metrics.csv").read_text().splitlines()
     header = [line for line in lines if line.startswith("# ")]
     assert header[0] == "# Mask: cam > 0.35."
@@ -138,6 +139,15 @@ def test_the_csv_states_threshold_units_and_policy(tmp_path):
     )
 
 
+def test_a_rule_that_gives_each_map_its_own_threshold_is_named(tmp_path):
+    rule = MaskRule("otsu", ("components below 100 mm3 removed",))
+    write_rows(tmp_path / "metrics.csv", CASES[0].rows, rule)
+    first = (tmp_path / "metrics.csv").read_text().splitlines()[0]
+    assert first == "# Mask: cam > threshold of each map (otsu), components below 100 mm3 removed."
+    summary = write_summary(tmp_path / "summary.json", CASES[:1], rule, THRESHOLDS)
+    assert (summary["threshold"], summary["mask_steps"]) == ("otsu", ["components below 100 mm3 removed"])
+
+
 def test_another_csv_is_an_error(tmp_path):
     (tmp_path / "tags.csv").write_text("case,slice,tag\n017,3,1\n")
     with pytest.raises(ValueError, match="expected the columns case, map"):
@@ -145,7 +155,7 @@ def test_another_csv_is_an_error(tmp_path):
 
 
 def test_the_summary_is_json_with_null_for_undefined(tmp_path):
-    write_summary(tmp_path / "summary.json", CASES[:1], 0.5, THRESHOLDS)
+    write_summary(tmp_path / "summary.json", CASES[:1], MaskRule(), THRESHOLDS)
     content = json.loads((tmp_path / "summary.json").read_text(), parse_constant=pytest.fail)
     assert content["threshold"] == 0.5
     assert content["empty_policy"] == list(EMPTY_POLICY)

@@ -1,0 +1,113 @@
+"""The boundary moves to the image's edge, within the band and nowhere else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from bundle.refinement import RandomWalkd
+
+SHAPE = (32, 32, 12)
+SPACING_MM = (1.0, 1.0, 2.0)
+
+
+def ball(radius_mm: float, centre: tuple[int, int, int] = (16, 16, 6)) -> np.ndarray:
+    axes = (
+        spacing * (np.arange(size) - c) for spacing, size, c in zip(SPACING_MM, SHAPE, centre, strict=True)
+    )
+    x, y, z = np.meshgrid(*axes, indexing="ij")
+    return x**2 + y**2 + z**2 <= radius_mm**2
+
+
+def item(cam: np.ndarray, lesion: np.ndarray, **entries) -> dict:
+    """A lesion that is brighter in one modality and darker in the other, and the same maps from two branches.
+
+    Both modalities rise from left to right under noise.
+    """
+    rise = np.linspace(-1, 1, SHAPE[0])[:, None, None]
+    image = rise + np.random.default_rng(0).normal(0, 0.1, (2, *SHAPE)) + np.stack([lesion, -1.0 * lesion])
+    maps = torch.from_numpy(np.stack([cam, cam]).astype(np.float32))
+    return {
+        "case": "017",
+        "cams": maps,
+        "image": torch.from_numpy(image),
+        "spacing_mm": SPACING_MM,
+        **entries,
+    }
+
+
+def dice(found: np.ndarray, truth: np.ndarray) -> float:
+    return 2 * (found & truth).sum() / (found.sum() + truth.sum())
+
+
+@pytest.mark.parametrize("radius_mm", [5.0, 10.0], ids=["too small", "too large"])
+def test_the_boundary_moves_to_the_images_edge(radius_mm):
+    lesion = ball(7.5)
+    data = item(0.9 * ball(radius_mm), lesion)
+    found = RandomWalkd(band_mm=4.0)(data)["cams"][-1].numpy()
+    assert dice(ball(radius_mm), lesion) < 0.75
+    assert dice(found > 0.5, lesion) > 0.95
+    assert 0 <= found.min() <= found.max() <= 1
+    assert ((found > 0) & (found < 1)).any()
+
+
+def test_farther_than_the_band_nothing_changes():
+    mask, other = ball(8), ball(3, (4, 4, 1))
+    found = RandomWalkd(band_mm=3.0)(item(0.9 * mask, ball(6) | other))["cams"][-1].numpy()
+    assert (found[ball(4.9)] == 1).all()
+    assert (found[~ball(11.1)] == 0).all()  # the second lesion, too, which no map saw
+
+
+def test_other_maps_stay_as_they_are():
+    data = item(0.9 * ball(8), ball(6))
+    before = data["cams"].clone()
+    found = RandomWalkd()(data)["cams"]
+    assert torch.equal(found[0], before[0])
+    assert torch.equal(data["cams"], before)
+    assert found.dtype == torch.float32
+
+
+def test_a_lesion_thinner_than_the_band_keeps_a_core():
+    mask = ball(2.5)
+    found = RandomWalkd(band_mm=6.0)(item(0.9 * mask, mask))["cams"][-1].numpy()
+    assert dice(found > 0.5, mask) > 0.9
+
+
+@pytest.mark.parametrize("mask", [np.zeros(SHAPE), np.ones(SHAPE)], ids=["empty", "everything"])
+def test_a_map_without_boundary_stays(mask):
+    data = item(0.9 * mask, ball(6))
+    assert torch.equal(RandomWalkd()(data)["cams"], data["cams"])
+
+
+def test_nobody_walks_outside_the_foreground():
+    lesion, inside = ball(8), np.broadcast_to((np.arange(32) >= 14)[:, None, None], SHAPE)
+    data = item(0.9 * ball(6), lesion, foreground=torch.from_numpy(inside.copy())[None])
+    found = RandomWalkd(band_mm=4.0)(data)["cams"][-1].numpy()
+    assert not found[~inside].any()
+    assert dice(found > 0.5, lesion & inside) > 0.95
+
+
+def test_a_constant_image_cannot_tell():
+    data = item(0.9 * ball(8), ball(8))
+    data["image"] = torch.ones(2, *SHAPE)
+    assert torch.equal(RandomWalkd()(data)["cams"], data["cams"])
+
+
+def test_edges_count_alike_whatever_the_scale_of_a_modality():
+    data = item(0.9 * ball(6), ball(7.5))
+    expected = RandomWalkd(band_mm=3.0)(data)["cams"]
+    data["image"] = data["image"] * torch.tensor([1.0, 1000.0])[:, None, None, None]
+    torch.testing.assert_close(RandomWalkd(band_mm=3.0)(data)["cams"], expected)
+
+
+@pytest.mark.parametrize("options", [{"band_mm": 0}, {"band_mm": -1}, {"beta": -1}])
+def test_a_band_without_width_is_refused(options):
+    with pytest.raises(ValueError, match="RandomWalkd: expected band_mm > 0 and beta >= 0"):
+        RandomWalkd(**options)
+
+
+def test_it_needs_the_image():
+    data = item(0.9 * ball(8), ball(6), image=None)
+    with pytest.raises(ValueError, match="case 017: a random walk needs the scan"):
+        RandomWalkd()(data)
