@@ -45,7 +45,8 @@ def prepare_data(
         output_dir: the prepared data set, later --dataset_dir.
         input_dir: folder with the scans.
         modalities: which ones, in this order, such as flair,t1c; by default all.
-        tags: CSV of case,slice,tag or case,first,last or case,tag, or several with commas between.
+        tags: CSV of case,slice,tag or case,first,last or case,tag (1: somewhere in the case), or several with commas
+            between.
         first_slice: number of the first slice in that CSV.
         tags_from_masks: derive the tags from the masks instead, for benchmarks.
         splits: JSON with lists of cases under train, validation and test.

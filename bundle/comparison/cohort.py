@@ -157,7 +157,10 @@ def _hash_case(folder: Path, case: str) -> str:
     """Of a case's content, wherever its files lie: tags, statistics, the middle slice's pixels, the mask's voxels."""
     prepared = PreparedCase.open(folder / "cases" / case)
     middle = prepared.slices // 2
-    found = hashlib.sha256(json.dumps([prepared.modalities, prepared.geometry.to_dict()]).encode())
+    described: list[object] = [prepared.modalities, prepared.geometry.to_dict()]
+    if "volume_tag" in prepared.described:  # else the hash is what it was before volumes had tags of their own
+        described.append(prepared.volume_tag)
+    found = hashlib.sha256(json.dumps(described).encode())
     for array in (
         prepared.tags,
         prepared.blank,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bundle.data.geometry import SliceGeometry
+from bundle.data.labels import volume_tag_of
 from bundle.data.names import nearest_name
 from bundle.data.slices import STATISTICS, to_slices
 
@@ -165,6 +166,12 @@ class PreparedCase:
     def tags(self) -> np.ndarray:
         """int8 (S,): 1 positive, 0 negative, -1 untagged."""
         return np.array(self.described["tags"], dtype=np.int8)
+
+    @property
+    def volume_tag(self) -> int | None:
+        """1 if the case shows the target somewhere, 0 if nowhere, ``None`` if neither it nor its slices tell."""
+        given = self.described.get("volume_tag")
+        return volume_tag_of(self.tags, self.blank) if given is None else int(given)
 
     @property
     def blank(self) -> np.ndarray:

@@ -128,7 +128,7 @@ class CaseJob:
             tags = tags_from_mask(volumes.mask)
         self._write_mask(volumes)
         files = {modality: str(self.record.images[modality].path) for modality in self.modalities}
-        extra = {"recipe": self._recipe, "tagged_by": self._tagged_by}
+        extra = {"recipe": self._recipe, "tagged_by": self._tagged_by, **self._volume_tag()}
         write_case(self.output_dir, volumes, tags, self.spatial_size, self.record.stratum, files, extra)
 
     def _describe_again(self) -> None:
@@ -140,7 +140,13 @@ class CaseJob:
     def _new_description(self, prepared: PreparedCase) -> dict[str, Any]:
         tags = prepared.tags if self.tags_from_masks else self._table_tags(prepared.slices)
         changes = {"stratum": self.record.stratum, "tags": tags.tolist(), "tagged_by": self._tagged_by}
-        return {**prepared.described, **changes}
+        kept = {key: value for key, value in prepared.described.items() if key != "volume_tag"}
+        return {**kept, **changes, **self._volume_tag()}
+
+    def _volume_tag(self) -> dict[str, int]:
+        """What was said of the case as a whole, if it leaves its slices open."""
+        tag = None if self.table is None else self.table.volume_tag(self.record.case)
+        return {} if tag is None else {"volume_tag": tag}
 
     def _table_tags(self, slices: int) -> np.ndarray:
         if self.table is None:

@@ -21,6 +21,7 @@ from bundle.data.names import name_list
 from bundle.data.recipe import image_recipe
 from bundle.data.records import CaseRecord
 from bundle.data.slices import SliceArrays, to_slices
+from bundle.data.tag_share import share_of_tags
 from bundle.data.volumes import read_case
 
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
@@ -43,9 +44,13 @@ class SliceDataset(Dataset):
         tagged_only: leave out untagged and blank slices, as training does.
         reference: modality whose grid the others are resampled onto, for raw entries.
         affines_from_reference: trust the reference's affine where headers disagree, for raw entries.
+        tag_share: share of the tags that is used, in (0, 1]; the other slices count as untagged. Which ones, depends
+            on `tag_seed` alone, and a smaller share is part of a larger one.
+        tag_seed: of that choice.
 
     Raises:
-        ValueError: sizes or modalities do not fit, or (`tagged_only`) no slice is positive or none negative.
+        ValueError: sizes or modalities do not fit, the share is none, or (`tagged_only`) no slice is positive or none
+            negative.
     """
 
     def __init__(
@@ -58,6 +63,8 @@ class SliceDataset(Dataset):
         tagged_only: bool = True,
         reference: str | None = None,
         affines_from_reference: bool = False,
+        tag_share: float = 1.0,
+        tag_seed: int = 0,
     ) -> None:
         self.modalities = name_list(modalities)
         self.transform = transform
@@ -77,7 +84,8 @@ class SliceDataset(Dataset):
                     options,
                 )
             self.cases.append(case)
-            tags.append(_tags(case, entry.get("label"), affines_from_reference))
+            tags.append(self._tags_of(case, entry.get("label"), affines_from_reference))
+        tags = self._share(tags, tag_share, tag_seed)
         self._check_cases()
         self._channels = [case.channels(self.modalities) for case in self.cases]
         rows = [case.statistics[channels] for case, channels in zip(self.cases, self._channels, strict=True)]
@@ -121,6 +129,14 @@ class SliceDataset(Dataset):
             items.append(item if self.transform is None else self.transform(item))
         return items
 
+    def _tags_of(self, case: PreparedCase, label: Any, headers_differ: bool) -> np.ndarray:
+        """Tags of a case's slices, (S,) of 1, 0 and -1."""
+        return _tags(case, label, headers_differ)
+
+    def _share(self, tags: list[np.ndarray], share: float, seed: int) -> list[np.ndarray]:
+        """The same tags but for what the share takes away."""
+        return share_of_tags(tags, [case.blank for case in self.cases], share, seed)
+
     def _check_cases(self) -> None:
         if not self.cases:
             raise ValueError(
@@ -146,7 +162,8 @@ class SliceDataset(Dataset):
             if not (self.tags == tag).any():
                 raise ValueError(
                     f"no {name} slice among the {len(self.cases)} cases, expected at least one; add tags "
-                    "(--tags CSV or --tags_from_masks of scripts.prepare_data, `label` of a datalist)"
+                    "(--tags CSV or --tags_from_masks of scripts.prepare_data, `label` of a datalist); tags of whole "
+                    "volumes are learnt from by configs/method_volume_tags.yaml alone"
                 )
 
 

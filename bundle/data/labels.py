@@ -31,6 +31,27 @@ def tags_from_mask(mask: np.ndarray) -> np.ndarray:
     return np.asarray((np.asarray(mask) > 0).any(axis=(0, 1)), dtype=np.int8)
 
 
+def volume_tag_of(tags: np.ndarray, blank: np.ndarray) -> int | None:
+    """Tag of a whole volume, as far as its slices' tags tell: 1 if one is positive, 0 if all are negative.
+
+    Args:
+        tags: (S,) of 1, 0 and -1.
+        blank: slices without foreground, bool (S,), which do not count.
+
+    Returns:
+        1, 0, or ``None`` where untagged slices leave it open.
+
+    >>> volume_tag_of(np.array([0, 1, -1]), np.array([False, False, False]))
+    1
+    >>> volume_tag_of(np.array([0, 0, -1]), np.array([False, False, False])) is None
+    True
+    """
+    counted = np.asarray(tags)[~np.asarray(blank)]
+    if (counted == POSITIVE).any():
+        return POSITIVE
+    return NEGATIVE if counted.size and (counted == NEGATIVE).all() else None
+
+
 def read_label(
     path: str | Path, slices: int, case: str | None = None, grid: Grid | None = None
 ) -> np.ndarray:

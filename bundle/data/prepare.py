@@ -18,6 +18,7 @@ from bundle.data.splits import Splits, check_tags_cover
 from bundle.data.tags import read_tags
 
 POOLINGS = 3  # of the paper's network; ours has 2
+VOLUME_METHOD = "configs/method_volume_tags.yaml"
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,8 @@ class Preparation:
         action = "--config_file configs/inference.yaml"  # without tags to train on, predict
         if any((self._tags(splits["train"]) >= 0).any() for splits in self.splits):
             action = "training --config_file configs/train.yaml"
+            if _positive_volumes(self.output_dir, self.cases):
+                action = f"training --config_file \"['configs/train.yaml','{VOLUME_METHOD}']\""
         if self.cases:  # named always: the configs' default is another list
             action += f" --modalities {','.join(self._case(self.cases[0]).modalities)}"
         lines += [
@@ -180,10 +183,22 @@ def prepare_cohort(
         for fold in splits:
             for name in ("train", "validation"):
                 if fold[name]:
-                    check_tags_cover(name, {case: tags[case] for case in fold[name]})
+                    chosen = {case: tags[case] for case in fold[name]}
+                    check_tags_cover(name, chosen, len(_positive_volumes(output_dir, fold[name])))
     _write_index(output_dir, plan, splits, cases, options, source)
     notes = [*plan.notes, *_size_notes(output_dir / "cases" / case for case in cases)]
+    if volumes := _positive_volumes(output_dir, cases):
+        notes.append(
+            f"{len(volumes)} cases are tagged positive as a whole: their slices stay untagged, and only "
+            f"{VOLUME_METHOD} learns from them."
+        )
     return Preparation(output_dir, cases, left_out, splits, notes)
+
+
+def _positive_volumes(output_dir: Path, cases: Iterable[str]) -> list[str]:
+    """Cases that were tagged positive as a whole, so that nobody knows which of their slices are."""
+    folders = ((case, output_dir / "cases" / case) for case in cases)
+    return [case for case, folder in folders if "volume_tag" in PreparedCase.open(folder).described]
 
 
 def _trained_tags(folder: Path) -> np.ndarray:

@@ -250,16 +250,17 @@ def write_splits(path: str | Path, splits: Mapping[str, Sequence[str]]) -> Path:
     return path
 
 
-def check_tags_cover(split: str, tags_by_case: Mapping[str, np.ndarray]) -> None:
+def check_tags_cover(split: str, tags_by_case: Mapping[str, np.ndarray], positive_volumes: int = 0) -> None:
     """Raise `ValueError` unless a split has a positive and a negative slice among its tags.
 
     Args:
         split: name of the split, for errors.
         tags_by_case: case to its tags (1, 0, -1); leave out blank slices, which are not trained on.
+        positive_volumes: number of cases that are tagged positive as a whole; one will do for a positive slice.
     """
     tags = np.concatenate([np.asarray(t).ravel() for t in tags_by_case.values()] or [np.empty(0)])
     for tag, word in ((1, "positive"), (0, "negative")):
-        if not (tags == tag).any():
+        if not (tags == tag).any() and not (tag == 1 and positive_volumes):
             some = ", ".join(list(tags_by_case)[:3]) + (" …" if len(tags_by_case) > 3 else "")
             raise ValueError(
                 f"split {split} (cases {some or 'none'}) should have at least one {word} slice (found "

@@ -34,6 +34,7 @@ class _CaseTags:
 
     where: str
     complete: bool  # slices in no row are negative, not untagged
+    volume: int | None = None  # tag of the whole case, where one was given
     rows: list[_Row] = field(default_factory=list)
     by_slice: dict[int, _Row] = field(default_factory=dict)  # of the form with a row a slice
 
@@ -65,8 +66,13 @@ class TagTable:
                     "(case ids are text: spreadsheets drop leading zeros)"
                 )
 
+    def volume_tag(self, case: str) -> int | None:
+        """1 for a case that was tagged positive as a whole, whose slices stay untagged, else ``None``."""
+        entry = self.tags.get(case)
+        return POSITIVE if entry is not None and entry.volume == POSITIVE else None
+
     def for_case(self, case: str, slices: int) -> np.ndarray:
-        """Tags of one case.
+        """Tags of one case's slices.
 
         Args:
             case: case id; one without rows is untagged throughout.
@@ -102,7 +108,8 @@ def read_tags(path: str | Path | Sequence[str | Path], first_slice: int = 0) -> 
     - ``case,slice,tag``: tag 1 (the slice shows the target) or 0; slices without a row stay untagged.
     - ``case,first,last``: positive from first to last, both included, and negative elsewhere in the case.
       Several rows for a case add up; a row with both empty makes the whole case negative.
-    - ``case,tag``: tag 0 for a whole healthy case.
+    - ``case,tag``: 0 for a whole healthy case, all of whose slices are negative; 1 for a case that shows the
+      target somewhere: its slices stay untagged, since each may be either (`TagTable.volume_tag`).
 
     Args:
         path: CSV file with comma or semicolon, or several of them, as a list or with commas between. A case
@@ -112,8 +119,8 @@ def read_tags(path: str | Path | Sequence[str | Path], first_slice: int = 0) -> 
     Raises:
         FileNotFoundError: no such file.
         ValueError: unknown columns; an empty or incomplete row; a slice that is no whole number, or below
-            ``first_slice``; first above last; a tag other than 0 or 1; a whole case tagged 1; rows that
-            contradict; a case in two files. Each names file, row (the header is row 1) and case.
+            ``first_slice``; first above last; a tag other than 0 or 1; rows that contradict; a case in two files.
+            Each names file, row (the header is row 1) and case.
     """
     if first_slice not in (0, 1):
         raise ValueError(f"first_slice should be 0 or 1 (found {first_slice!r}); count from either")
@@ -148,8 +155,11 @@ def _read_file(path: Path, first_slice: int) -> dict[str, _CaseTags]:
         if len(cells) != len(columns) or not values["case"]:
             raise ValueError(f"{where}: should give {form} (found {','.join(cells)}); complete the row")
         case = values["case"]
-        row = _parse(form, values, f"{where}: case {case}", where, first_slice)
-        _add(tags, case, row, form, where)
+        subject = f"{where}: case {case}"
+        if form == FORMS[2]:
+            _add_volume(tags, case, _tag(values["tag"], subject), where)
+        else:
+            _add(tags, case, _parse(form, values, subject, where, first_slice), form, where)
     return tags
 
 
@@ -163,6 +173,22 @@ def _read_rows(path: Path) -> list[tuple[int, list[str]]]:
         reader = csv.reader(stream, delimiter=";" if ";" in head and "," not in head else ",")
         rows = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     return [(number, cells) for number, cells in rows if any(cells)]
+
+
+def _add_volume(tags: dict[str, _CaseTags], case: str, tag: int, where: str) -> None:
+    """Add the tag of a whole case, unless it contradicts an earlier one."""
+    entry = tags.setdefault(case, _CaseTags(where, complete=tag == NEGATIVE, volume=tag))
+    if entry.volume != tag:
+        raise ValueError(
+            f"{where}: case {case}: this row and {entry.where} contradict (tag {tag} and {entry.volume} for one "
+            "case); keep one of them"
+        )
+
+
+def _tag(text: str, subject: str) -> int:
+    if text not in ("0", "1", "0.0", "1.0"):
+        raise ValueError(f"{subject}: tag should be 0 or 1 (found {text or 'nothing'}); correct it")
+    return int(float(text))
 
 
 def _add(tags: dict[str, _CaseTags], case: str, row: _Row | None, form: str, where: str) -> None:
@@ -198,16 +224,7 @@ def _parse(form: str, values: Mapping[str, str], subject: str, where: str, first
                 "exchange them"
             )
         return _Row(where, first, last, POSITIVE)
-    if values["tag"] not in ("0", "1", "0.0", "1.0"):
-        raise ValueError(f"{subject}: tag should be 0 or 1 (found {values['tag'] or 'nothing'}); correct it")
-    tag = int(float(values["tag"]))
-    if form == FORMS[2]:
-        if tag == POSITIVE:
-            raise ValueError(
-                f"{subject}: only 0 (healthy) may tag a whole case (found 1: it leaves open which slices "
-                "show the target); give the case's slices by case,first,last or case,slice,tag"
-            )
-        return None
+    tag = _tag(values["tag"], subject)
     index = _slice(values["slice"], "slice", subject, first_slice)
     return _Row(where, index, index, tag)
 

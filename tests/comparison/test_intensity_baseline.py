@@ -99,11 +99,11 @@ def test_a_mistyped_rule_names_the_nearest(prepared, tmp_path):
 def test_the_command_line_passes_everything_on(prepared, tmp_path):
     given = ["training", "--dataset_dir", prepared, "--output_dir", tmp_path / "out", "--modalities", "t1c"]
     command = [sys.executable, "-m", "scripts.baseline", *map(str, given), "--split", "validation"]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=300)
     assert run.returncode == 0, run.stderr
     rows = read_rows(tmp_path / "out" / "metrics.csv")
     assert [(row.case, row.map) for row in rows] == [("003", "t1c"), ("003", "fused")]
-    refused = subprocess.run(command[:4], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    refused = subprocess.run(command[:4], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=300)
     assert (refused.returncode, "--dataset_dir and --output_dir are both needed" in refused.stderr) == (
         1,
         True,

@@ -12,7 +12,7 @@ from torch import nn
 
 import bundle.losses
 from bundle.equivariance import Evidence, Views
-from bundle.losses import AdaptiveMinPoolingLoss, ClassificationLoss, JointLoss
+from bundle.losses import AdaptiveMinPoolingLoss, ClassificationLoss, JointLoss, VolumeClassificationLoss
 from bundle.losses.refined_views import max_normalised
 from bundle.networks import PixelCorrelationReadout, Readout
 from tests.tiny import gradients, tiny_loss, tiny_views
@@ -23,7 +23,8 @@ CLASSES = [
     if inspect.isclass(item) and issubclass(item, nn.Module) and item is not JointLoss
     if not getattr(item, "learns_from_masks", False)  # tests/losses/test_supervised_loss.py
 ]
-LEARN_FROM_TAGS = [ClassificationLoss, AdaptiveMinPoolingLoss]  # the others compare branches or views
+# the others compare branches or views
+LEARN_FROM_TAGS = [ClassificationLoss, AdaptiveMinPoolingLoss, VolumeClassificationLoss]
 
 
 def maker(item):

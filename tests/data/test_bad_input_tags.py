@@ -37,7 +37,7 @@ def _read(tmp_path, text: str, first_slice: int = 0):
         ("case,slice,tag\n017,-1,1\n", r"row 2: case 017: slices count from 0 \(found slice -1\)"),
         ("case,slice,tag\n017,1,2\n", r"row 2: case 017: tag should be 0 or 1 \(found 2\)"),
         ("case,tag\n017,\n", r"row 2: case 017: tag should be 0 or 1 \(found nothing\)"),
-        ("case,tag\n017,1\n", "row 2: case 017: only 0 .* may tag a whole case .*case,first,last"),
+        ("case,tag\n017,1\n017,0\n", "row 3: case 017: this row and .*row 2 contradict .*tag 0 and 1"),
         ("case,first,last\n017,5,3\n", r"row 2: case 017: first should not be above last \(found 5 and 3\)"),
         (
             "case,slice,tag\n017,3,1\n017,3,0\n",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bundle.data.grids import Grid
+from bundle.data.labels import volume_tag_of
 from bundle.data.tags import read_label, read_tags, tags_from_mask
 
 
@@ -40,6 +41,21 @@ def test_an_empty_range_makes_the_whole_case_negative(tmp_path):
 
 def test_a_healthy_case_is_negative_throughout(tmp_path):
     assert _tags(tmp_path, "case,tag\n017,0\n017,0\n") == [0] * 6
+
+
+def test_a_case_tagged_positive_leaves_open_which_slices_are(tmp_path):
+    table = read_tags(_csv(tmp_path / "t.csv", "case,tag\n017,1\n018,0\n"))
+    assert table.for_case("017", 6).tolist() == [-1] * 6
+    assert [table.volume_tag(case) for case in ("017", "018", "019")] == [1, None, None]
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"), [([0, 1, -1], 1), ([-1, 0, 0], 0), ([0, 0, -1], None), ([1, 0, 0], 0), ([-1], None)]
+)
+def test_slices_tell_the_tag_of_their_volume_as_far_as_they_can(tags, expected):
+    blank = np.zeros(len(tags), dtype=bool)
+    blank[0] = True  # does not count
+    assert volume_tag_of(np.array(tags), blank) == expected
 
 
 def test_a_case_without_rows_is_untagged(tmp_path):
