@@ -158,7 +158,7 @@ def _hash_case(folder: Path, case: str) -> str:
     prepared = PreparedCase.open(folder / "cases" / case)
     middle = prepared.slices // 2
     described: list[object] = [prepared.modalities, prepared.geometry.to_dict()]
-    if "volume_tag" in prepared.described:  # else the hash is what it was before volumes had tags of their own
+    if "volume_tag" in prepared.described:  # else the hash stays what it was
         described.append(prepared.volume_tag)
     found = hashlib.sha256(json.dumps(described).encode())
     for array in (
