@@ -36,6 +36,7 @@ class Views:
         field_of_view: 1 where the warped view shows what the plain view showed, (B, 1, H, W); no loss counts
             the other pixels.
         evidence: what the maps were read from; ``None`` where no term asks for it (in tests).
+        trust: how far each branch is trusted as a teacher, from 0 up, (N,); ``None``: all alike.
     """
 
     plain_logits: torch.Tensor
@@ -44,3 +45,4 @@ class Views:
     warped_cams: torch.Tensor
     field_of_view: torch.Tensor
     evidence: Evidence | None = None
+    trust: torch.Tensor | None = None

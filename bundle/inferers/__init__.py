@@ -1,8 +1,10 @@
 """The two-view training pass, and what turns a trained network into masks."""
 
+from bundle.inferers.averaged import AveragedViews
 from bundle.inferers.cam import CamInferer
+from bundle.inferers.fusion import FuseMapsd
 from bundle.inferers.grad_cam import GradCamInferer, GradCamPlusPlusInferer
-from bundle.inferers.postprocessing import FuseMapsd, RestoreToScand, SavePredictionsd
+from bundle.inferers.postprocessing import RestoreToScand, SavePredictionsd
 from bundle.inferers.precision import resolve_precision
 from bundle.inferers.probability import ProbabilityInferer
 from bundle.inferers.reading import CamReader
@@ -12,6 +14,7 @@ from bundle.inferers.two_view import TwoViewInferer
 from bundle.inferers.volume import VolumeInferer
 
 __all__ = [
+    "AveragedViews",
     "CamInferer",
     "CamReader",
     "FuseMapsd",

@@ -1,4 +1,4 @@
-"""From a case's maps to what is written: fusion, the scan's own grid, thresholds, files."""
+"""From a case's maps to what is written: the scan's own grid, files."""
 
 from __future__ import annotations
 
@@ -13,44 +13,16 @@ import torch
 from monai.transforms import Transform
 
 from bundle.data.collate import geometry_of
-from bundle.data.names import nearest_name
 from bundle.metrics import FUSED
 
 EXTRAS = ("masks", "cams", "probabilities")
 
 
-class FuseMapsd(Transform):
-    """Append the fused map, the maximum over branches (Patel and Dolz 2022, section 5), and split ``pred``.
-
-    Reads ``pred`` as :class:`bundle.inferers.VolumeInferer` gives it; writes ``cams`` (N + G + 1, H, W, S), the
-    fused map of all branches last, and ``probabilities`` (N, S), the slices' probability of tumour in each branch.
-
-    Args:
-        names: of the N branches' maps.
-        groups: G further fused maps, each of some branches: their names joined by ``-``, such as ``t1-t2``.
-
-    Raises:
-        ValueError: a group names a branch that is not there.
-    """
-
-    def __init__(self, names: Sequence[str] = (), groups: Sequence[str] = ()) -> None:
-        self.members = [[_position(name, group, names) for name in group.split("-")] for group in groups]
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        d = dict(data)
-        pred = d.pop("pred")
-        cams = pred["cam"]
-        fused = [cams[members].amax(dim=0, keepdim=True) for members in self.members]
-        d["cams"] = torch.cat([cams, *fused, cams.amax(dim=0, keepdim=True)])
-        d["probabilities"] = pred["logits"].sigmoid()
-        return d
-
-
 class RestoreToScand(Transform):
-    """Bring maps and image from slices back onto the scan's own grid, where masks and metrics live.
+    """Bring maps, image and foreground from slices back onto the scan's own grid, where masks and metrics live.
 
-    Reads ``geometry``, ``cams``, ``image`` and ``foreground`` (C, H, W, S); writes ``cams`` and ``image`` as
-    (C, X, Y, Z), and ``affine`` and ``spacing_mm`` beside them. Outside the foreground the image takes its lowest
+    Reads ``geometry``, ``cams``, ``image`` and ``foreground`` (C, H, W, S); writes the three as (C, X, Y, Z), and
+    ``affine`` and ``spacing_mm`` beside them. Outside the foreground the image takes its lowest
     value: normalising left 0 there, the mean of the tissue, which would look grey in pictures.
     """
 
@@ -59,7 +31,9 @@ class RestoreToScand(Transform):
         geometry = geometry_of(d)
         image = torch.as_tensor(d["image"])
         lowest = image.amin(dim=(1, 2, 3), keepdim=True)
-        d["image"] = torch.where(torch.as_tensor(d["foreground"]) > 0, image, lowest)
+        inside = torch.as_tensor(d["foreground"]) > 0
+        d["image"] = torch.where(inside, image, lowest)
+        d["foreground"] = geometry.restore(inside.byte().permute(0, 3, 1, 2), "nearest")
         for key in ("cams", "image"):
             d[key] = geometry.restore(torch.as_tensor(d[key]).permute(0, 3, 1, 2))
         d["affine"], d["spacing_mm"] = geometry.affine, geometry.spacing_mm
@@ -69,35 +43,30 @@ class RestoreToScand(Transform):
 class SavePredictionsd(Transform):
     """Write the fused mask, and on request more, as NIfTI on the scan's own grid and affine.
 
-    ``masks/<case>.nii.gz`` is the fused mask, uint8, 1 where the fused map exceeds the threshold. On request:
+    Reads ``masks`` and ``cams`` (M, X, Y, Z), as :class:`bundle.refinement.MaskMapsd` leaves them.
+    ``masks/<case>.nii.gz`` is the fused mask, uint8. On request:
     ``masks/<modality>/<case>.nii.gz``, ``cams/<modality or fused>/<case>.nii.gz`` (float32 in [0, 1]) and
     ``probabilities/<case>.csv`` (one row a slice, one column a modality).
 
     Args:
         output_dir: of the run.
         names: of the maps, the modalities and last ``fused``.
-        threshold: of the maps, in [0, 1] (paper: 0.5).
         extras: any of ``masks``, ``cams``, ``probabilities``.
 
     Raises:
-        ValueError: for a threshold outside [0, 1), or unknown extras.
+        ValueError: for unknown extras.
     """
 
-    def __init__(
-        self, output_dir: str | Path, names: Sequence[str], threshold: float = 0.5, extras: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, output_dir: str | Path, names: Sequence[str], extras: Sequence[str] = ()) -> None:
         unknown = [extra for extra in extras if extra not in EXTRAS]
         if unknown:
             raise ValueError(f"save_also: expected some of {', '.join(EXTRAS)}, got {list(extras)}")
-        if not 0 <= threshold < 1:
-            raise ValueError(f"threshold: expected a number in [0, 1), got {threshold}")
-        self.output_dir, self.names = Path(output_dir), tuple(names)
-        self.threshold, self.extras = float(threshold), tuple(extras)
+        self.output_dir, self.names, self.extras = Path(output_dir), tuple(names), tuple(extras)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         case, affine = data["case"], data["affine"]
-        for name, cam in zip(self.names, data["cams"].cpu().numpy(), strict=True):
-            mask = (cam > self.threshold).astype(np.uint8)
+        masks, cams = (data[key].cpu().numpy() for key in ("masks", "cams"))
+        for name, mask, cam in zip(self.names, masks, cams, strict=True):
             if name == FUSED:
                 _save(mask, affine, self.output_dir / "masks" / f"{case}.nii.gz")
             elif "masks" in self.extras:
@@ -116,12 +85,6 @@ class SavePredictionsd(Transform):
             writer.writerow(["slice", *self.names[:-1]])
             for index, row in enumerate(probabilities.T.tolist()):
                 writer.writerow([index, *(f"{value:.4f}" for value in row)])
-
-
-def _position(name: str, group: str, names: Sequence[str]) -> int:
-    if name not in names:
-        raise ValueError(f"also_fuse {group!r}: {name!r} is no branch; {nearest_name(name, names)}")
-    return list(names).index(name)
 
 
 def _save(volume: np.ndarray, affine: np.ndarray, path: Path) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from bundle.data import nearest_name
 from bundle.networks import Readout
 from bundle.pooling import Pooling
+
+SCALES = ("slice", "probability")
 
 
 class CamReader:
@@ -17,12 +20,24 @@ class CamReader:
         foreground_only: maps are 0 outside the foreground, and scaled by what lies inside; otherwise the whole
             slice counts (paper).
         epsilon: added to the range (published code: 1e-8).
+        scale: ``slice``: each map by its own minimum and maximum (paper), which shows something in every slice;
+            ``probability``: the sigmoid of the evidence, whose decision boundary is 0.5 in all slices alike.
+
+    Raises:
+        ValueError: for another scale.
     """
 
     def __init__(
-        self, readout: Readout, pooling: Pooling, foreground_only: bool = True, epsilon: float = 1.0e-8
+        self,
+        readout: Readout,
+        pooling: Pooling,
+        foreground_only: bool = True,
+        epsilon: float = 1.0e-8,
+        scale: str = "slice",
     ) -> None:
-        self.readout, self.pooling = readout, pooling
+        if scale not in SCALES:
+            raise ValueError(f"cam_reader scale: {scale!r} is unknown; {nearest_name(scale, SCALES)}")
+        self.readout, self.pooling, self.scale = readout, pooling, scale
         self.foreground_only, self.epsilon = foreground_only, epsilon
 
     def logits(
@@ -51,7 +66,10 @@ class CamReader:
         self, evidence: torch.Tensor, foreground: torch.Tensor, field_of_view: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Class activation maps in [0, 1], (B, N, H, W); arguments as `logits`."""
-        return self.normalise(self.readout.maps(evidence), foreground, field_of_view)
+        maps = self.readout.maps(evidence)
+        if self.scale == "probability":
+            return maps.sigmoid() * self._inside(foreground, field_of_view)
+        return self.normalise(maps, foreground, field_of_view)
 
     def normalise(
         self, maps: torch.Tensor, foreground: torch.Tensor, field_of_view: torch.Tensor | None = None
@@ -59,7 +77,8 @@ class CamReader:
         """Negative evidence cut off, then min-max over each slice and branch: the paper's "max-normalised" CAM.
 
         ``relu(p - min p - e) / (max p - min p + e)`` with ``p = relu(map)``. Gradients go through maximum and
-        minimum. A constant or wholly negative map gives 0.
+        minimum. A constant or wholly negative map gives 0. Maps that are no evidence (Grad-CAM's, refined ones) have
+        no boundary of their own and come this way whatever the `scale`.
 
         Args:
             maps: (B, N, H, W), in logits.
@@ -69,12 +88,15 @@ class CamReader:
         Returns:
             Maps in [0, 1], (B, N, H, W).
         """
-        inside = foreground > 0.5 if self.foreground_only else torch.ones_like(foreground, dtype=torch.bool)
-        if field_of_view is not None:
-            inside = inside & (field_of_view > 0.5)
+        inside = self._inside(foreground, field_of_view)
         positive = maps.relu()
         highest = positive.masked_fill(~inside, 0.0).amax(dim=(2, 3), keepdim=True)
         lowest = torch.minimum(
             positive.masked_fill(~inside, torch.inf).amin(dim=(2, 3), keepdim=True), highest
         )
         return (positive - lowest - self.epsilon).relu() * inside / (highest - lowest + self.epsilon)
+
+    def _inside(self, foreground: torch.Tensor, field_of_view: torch.Tensor | None) -> torch.Tensor:
+        """Where maps may be above 0, bool (B, 1, H, W)."""
+        inside = foreground > 0.5 if self.foreground_only else torch.ones_like(foreground, dtype=torch.bool)
+        return inside if field_of_view is None else inside & (field_of_view > 0.5)

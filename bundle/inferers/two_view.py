@@ -10,9 +10,11 @@ import torch
 from monai.inferers import Inferer
 from torch import nn
 
+from bundle.data.augmentation import Augmentation
 from bundle.equivariance import Evidence, Views, Warp, WarpPolicy
 from bundle.inferers.precision import autocast
 from bundle.inferers.reading import CamReader
+from bundle.networks import trust_of
 
 
 class TwoViewInferer(Inferer):
@@ -28,6 +30,8 @@ class TwoViewInferer(Inferer):
         views_in_one_batch: one forward pass of 2 B slices instead of two of B; batch normalisation then sees
             both views together.
         precision: ``float32``, ``bfloat16``, or ``auto``: bfloat16 where the device computes it natively.
+        augmentation: changes a batch's intensities, called as ``augmentation(image, foreground)`` before the views
+            part, so that both share the change; ``None`` for none.
     """
 
     def __init__(
@@ -38,8 +42,10 @@ class TwoViewInferer(Inferer):
         seed: int = 0,
         views_in_one_batch: bool = False,
         precision: str = "float32",
+        augmentation: Augmentation | None = None,
     ) -> None:
         super().__init__()
+        self.augmentation = augmentation
         self.policy, self.reader, self.normalise = policy, reader, normalise
         if self.policy is not None:
             self.policy.set_random_state(seed)
@@ -49,6 +55,8 @@ class TwoViewInferer(Inferer):
         self, inputs: torch.Tensor, network: nn.Module, foreground: torch.Tensor, *args: Any, **kwargs: Any
     ) -> Views:
         """Images (B, K, H, W) and foreground (B, 1, H, W) to the two views."""
+        if self.augmentation is not None:
+            inputs = self.augmentation(inputs, foreground)
         if self.policy is None:
             return self._one_view(inputs, network, foreground)
         warp = self.policy.draw(len(inputs))
@@ -68,6 +76,7 @@ class TwoViewInferer(Inferer):
             warped_cams=self.reader.cams(warped_evidence, warped_foreground, field_of_view),
             field_of_view=field_of_view,
             evidence=Evidence(evidence, warped_evidence, warp),
+            trust=trust_of(network),
         )
 
     def _one_view(self, inputs: torch.Tensor, network: nn.Module, foreground: torch.Tensor) -> Views:
@@ -77,7 +86,8 @@ class TwoViewInferer(Inferer):
         logits, cams = self.reader.logits(evidence, foreground), self.reader.cams(evidence, foreground)
         warp = Warp.identity(len(inputs))
         whole = warp.field_of_view(inputs)
-        return Views(logits, logits, cams, cams, whole, Evidence(evidence, evidence, warp))
+        views = Evidence(evidence, evidence, warp)
+        return Views(logits, logits, cams, cams, whole, views, trust_of(network))
 
     def _normalised(self, image: torch.Tensor) -> torch.Tensor:
         return image if self.normalise is None else self.normalise(image)

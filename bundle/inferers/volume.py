@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from monai.inferers import Inferer
 from torch import nn
 
+from bundle.inferers.averaged import AveragedViews
 from bundle.inferers.precision import autocast
 from bundle.inferers.reading import CamReader
+from bundle.networks import trust_of
 
 GATES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "class": lambda logits: (logits > 0).to(logits.dtype),
@@ -33,6 +35,8 @@ class VolumeInferer(Inferer):
             branch says tumour (paper), ``"probability"`` multiplies it by the branch's probability of tumour, so
             that an unsure branch weighs less in the fused map, ``"none"`` leaves it.
         precision: see :class:`bundle.inferers.TwoViewInferer`.
+        average_views: further views of each slice that the evidence is averaged over, as
+            :class:`bundle.inferers.AveragedViews` has them; none by default.
     """
 
     def __init__(
@@ -42,12 +46,14 @@ class VolumeInferer(Inferer):
         batch_size: int = 16,
         gate: str = "class",
         precision: str = "float32",
+        average_views: Sequence[Any] | str = (),
     ) -> None:
         super().__init__()
         if gate not in GATES:
             raise ValueError(f"gate: expected one of {', '.join(GATES)}, got {gate!r}")
         self.reader, self.normalise = reader, normalise
         self.batch_size, self.gate, self.precision = batch_size, gate, precision
+        self.average_views = average_views
 
     @abstractmethod
     def read(
@@ -66,16 +72,22 @@ class VolumeInferer(Inferer):
             foreground: (B, 1, H, W, S).
 
         Returns:
-            ``cam`` in [0, 1], (B, N, H, W, S), and ``logits``, the slices' log odds of tumour, (B, N, S). With
-            one volume, the maps' slices lie one after another in memory.
+            ``cam`` in [0, 1], (B, N, H, W, S), ``logits``, the slices' log odds of tumour, (B, N, S), and ``trust``,
+            how far each branch is trusted, (B, N). With one volume, the maps' slices lie one after another in memory.
         """
         cams, logits = [], []
+        reading = AveragedViews(network, self.average_views) if self.average_views else network
         with torch.no_grad():
             for image, inside in zip(inputs, foreground, strict=True):
-                volume, volume_logits = self._volume(image, network, inside)
+                volume, volume_logits = self._volume(image, reading, inside)
                 cams.append(volume)
                 logits.append(volume_logits)
-        return {"cam": cams[0][None] if len(cams) == 1 else torch.stack(cams), "logits": torch.stack(logits)}
+        found = {
+            "cam": cams[0][None] if len(cams) == 1 else torch.stack(cams),
+            "logits": torch.stack(logits),
+        }
+        trust = trust_of(network)
+        return found if trust is None else {**found, "trust": trust.expand(len(inputs), -1)}
 
     def _volume(
         self, image: torch.Tensor, network: nn.Module, inside: torch.Tensor

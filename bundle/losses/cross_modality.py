@@ -23,14 +23,19 @@ class CrossModalityEquivarianceLoss(nn.Module):
             term is at most 2 / (H W) and does nothing); over the batch always the mean.
         positive_only: only slices tagged tumour count (published code, ours).
         trust_teacher: only slices in which the teacher says tumour count (published code, ours).
+        by_skill: a teacher counts by how far the views trust it, instead of all alike (paper).
     """
 
     def __init__(
-        self, reduction: str = "sum", positive_only: bool = True, trust_teacher: bool = True
+        self,
+        reduction: str = "sum",
+        positive_only: bool = True,
+        trust_teacher: bool = True,
+        by_skill: bool = False,
     ) -> None:
         super().__init__()
         self.reduction = check_reduction("CrossModalityEquivarianceLoss", reduction)
-        self.positive_only, self.trust_teacher = positive_only, trust_teacher
+        self.positive_only, self.trust_teacher, self.by_skill = positive_only, trust_teacher, by_skill
 
     def forward(self, views: Views, tags: torch.Tensor) -> torch.Tensor:
         """Tags, 1 tumour or 0 healthy, (B,); returns a scalar."""
@@ -42,7 +47,7 @@ class CrossModalityEquivarianceLoss(nn.Module):
         )
         if self.reduction == "mean":
             pairs = pairs / inside.sum(dim=(1, 2, 3)).clamp(min=1)[:, None, None]
-        return mean_over_teachers(pairs.mean(0))
+        return mean_over_teachers(pairs.mean(0), views.trust if self.by_skill else None)
 
     @staticmethod
     def _distance(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:

@@ -1,19 +1,24 @@
-"""Eq. 8: every branch learns from all the others alike."""
+"""Eq. 8: every branch learns from all the others, alike or by how far each is trusted."""
 
 from __future__ import annotations
 
 import torch
 
 
-def mean_over_teachers(pairs: torch.Tensor) -> torch.Tensor:
+def mean_over_teachers(pairs: torch.Tensor, trust: torch.Tensor | None = None) -> torch.Tensor:
     """Sum over students of the mean over their teachers, 1 / (K - 1) in Patel and Dolz (2022), eq. 8.
 
     Args:
         pairs: cost of student k learning from teacher j, (N, N); the diagonal is ignored.
+        trust: of each teacher, from 0 up, (N,): the mean is weighted by it. A student whose other branches all
+            have 0 learns from none. ``None``: all alike (paper).
 
     Returns:
         A scalar; 0 for a single branch, which has no teacher.
     """
     count = pairs.shape[0]
     others = 1 - torch.eye(count, dtype=pairs.dtype, device=pairs.device)
-    return (pairs * others).sum() / max(count - 1, 1)
+    if trust is None:
+        return (pairs * others).sum() / max(count - 1, 1)
+    weights = others * trust.detach().to(pairs)
+    return (pairs * weights / weights.sum(1, keepdim=True).clamp(min=1e-12)).sum()

@@ -2,7 +2,7 @@
 
 from bundle.networks.branch import CamBranch, bilinear_to
 from bundle.networks.deeplabv3 import CamDeepLabV3
-from bundle.networks.ensemble import BranchEnsemble
+from bundle.networks.ensemble import BranchEnsemble, trust_of
 from bundle.networks.imagenet import load_imagenet_weights
 from bundle.networks.pixel_correlation import PixelCorrelationBranch, PixelCorrelationReadout
 from bundle.networks.readout import Readout
@@ -18,4 +18,5 @@ __all__ = [
     "Readout",
     "bilinear_to",
     "load_imagenet_weights",
+    "trust_of",
 ]

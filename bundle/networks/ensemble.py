@@ -23,9 +23,15 @@ class BranchEnsemble(nn.Module):
         (B, K, H, W) to (B, N * C, H, W), branch by branch: N = K branches, or 1 with early fusion, of C head
         channels each, and what ``wrap`` appends to them.
 
+    Attributes:
+        trust: how far each branch is trusted, from 0 up, (N,): 1 for all until :class:`bundle.handlers.BranchTrust`
+            sets it. It is saved with the weights, for the terms in which branches teach each other and for fusion.
+
     Raises:
         ValueError: without modalities, or if an image has another number of channels.
     """
+
+    trust: torch.Tensor
 
     def __init__(
         self,
@@ -44,6 +50,7 @@ class BranchEnsemble(nn.Module):
         count = 1 if early_fusion else len(self.modalities)
         made = [branch(in_channels=self.inputs) for _ in range(count)]
         self.branches = nn.ModuleList(made if wrap is None else [wrap(branch=one) for one in made])
+        self.register_buffer("trust", torch.ones(count))
 
     @property
     def map_names(self) -> list[str]:
@@ -60,3 +67,8 @@ class BranchEnsemble(nn.Module):
             )
         parts = image.split(self.inputs, dim=1)
         return torch.cat([branch(part) for branch, part in zip(self.branches, parts, strict=True)], dim=1)
+
+
+def trust_of(network: nn.Module) -> torch.Tensor | None:
+    """How far the branches of a network are trusted, (N,); ``None`` where it keeps no such record. Wrapped or not."""
+    return getattr(getattr(network, "module", network), "trust", None)

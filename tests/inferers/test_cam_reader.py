@@ -126,3 +126,33 @@ def test_two_head_channels_are_read_as_their_difference():
     difference = evidence[:, 1::2] - evidence[:, 0::2]
     expected = (difference * inside).sum((2, 3)) / inside.sum((2, 3))
     torch.testing.assert_close(reader.logits(evidence, inside), expected)
+
+
+def test_on_the_probability_scale_a_map_is_the_sigmoid_of_the_evidence_inside():
+    # ln 3 is 3/4; the third pixel is no foreground, the fourth not in view
+    maps = torch.tensor([[1.0986123, 0.0], [5.0, 5.0]])[None, None]
+    inside = torch.tensor([[1.0, 1.0], [0.0, 1.0]])[None, None]
+    in_view = torch.tensor([[1.0, 1.0], [1.0, 0.0]])[None, None]
+    found = tiny_reader(scale="probability").cams(maps, inside, in_view).flatten()
+    torch.testing.assert_close(found, torch.tensor([0.75, 0.5, 0.0, 0.0]))
+
+
+def test_on_the_probability_scale_a_slice_may_show_nothing_and_others_do_not_matter():
+    reader, maps = tiny_reader(scale="probability"), random_maps()
+    alone = reader.cams(maps[:1], square()[:1])
+    assert torch.equal(reader.cams(maps, square())[:1], alone)
+    assert reader.cams(-maps.abs() - 1, square()).max() < 0.5
+
+
+def test_the_scale_changes_maps_and_no_logits():
+    evidence, inside = random_maps(), square()
+    plain, probability = tiny_reader(), tiny_reader(scale="probability")
+    assert torch.equal(probability.logits(evidence, inside), plain.logits(evidence, inside))
+    assert not torch.equal(probability.cams(evidence, inside), plain.cams(evidence, inside))
+
+
+def test_an_unknown_scale_names_the_nearest():
+    with pytest.raises(
+        ValueError, match="cam_reader scale: 'probabilty' is unknown; did you mean probability"
+    ):
+        tiny_reader(scale="probabilty")

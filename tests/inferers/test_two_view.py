@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+from bundle.data import Augmentations, IntensityJitter, ModalityDropout
 from bundle.data.normalisation import SliceNormalization
 from bundle.equivariance import Views, Warp, WarpPolicy
+from bundle.handlers.run_state import RandomState
 from bundle.inferers import CamReader, TwoViewInferer
 from bundle.networks import BranchEnsemble, Readout
 from bundle.pooling import AveragePooling
@@ -193,3 +195,52 @@ def test_the_evidence_of_both_views_comes_along_and_the_warp_joins_them():
     views = make(kinds=["flip"])(image, pointwise().double(), foreground)
     moved = views.evidence.warp.apply(views.evidence.plain)
     torch.testing.assert_close(moved, views.evidence.warped)  # a pointwise network is equivariant
+
+
+def test_both_views_share_the_augmentation():
+    """It is drawn once, before the views part: the mirrored view is the mirror of the changed slice."""
+    image, foreground, _ = tiny_slices()
+    seen = []
+
+    def twice_as_bright(image: torch.Tensor, foreground: torch.Tensor) -> torch.Tensor:
+        seen.append(foreground)
+        return 2 * image
+
+    def network(image: torch.Tensor) -> torch.Tensor:
+        seen.append(image)
+        return image
+
+    inferer = TwoViewInferer(WarpPolicy(kinds=["flip"]), tiny_reader(), augmentation=twice_as_bright)
+    warp = WarpPolicy(kinds=["flip"]).set_random_state(0).draw(4)
+    inferer(image, network, foreground)
+    given, plain, warped = seen
+    assert torch.equal(given, foreground)
+    assert torch.equal(plain, 2 * image)
+    assert torch.equal(warped, warp.apply(2 * image))
+    seen.clear()
+    TwoViewInferer(None, tiny_reader(), augmentation=twice_as_bright)(image, network, foreground)
+    assert torch.equal(seen[1], 2 * image)
+
+
+def test_what_an_augmentation_draws_goes_on_after_a_resume():
+    image, foreground, _ = tiny_slices()
+    network, augmentation = tiny_network().eval(), Augmentations([IntensityJitter(), ModalityDropout()])
+
+    def inferer(seed: int) -> TwoViewInferer:
+        return TwoViewInferer(WarpPolicy(compose=True), tiny_reader(), seed=seed, augmentation=augmentation)
+
+    first, second = inferer(1), inferer(2)
+    first(image, network, foreground)
+    state = RandomState(first).state_dict()
+    expected = [first(image, network, foreground) for _ in range(3)]
+    assert not equal(expected[0], expected[1])
+    RandomState(second).load_state_dict(state)
+    assert all(equal(second(image, network, foreground), views) for views in expected)
+
+
+@pytest.mark.parametrize("policy", [None, WarpPolicy()], ids=["one view", "two views"])
+def test_the_branches_trust_comes_along(policy):
+    image, foreground, _ = tiny_slices()
+    network = tiny_network()
+    network.trust.copy_(torch.tensor([0.25, 0.75]))
+    assert TwoViewInferer(policy, tiny_reader())(image, network, foreground).trust.tolist() == [0.25, 0.75]

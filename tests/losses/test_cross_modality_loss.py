@@ -123,3 +123,34 @@ def test_faint_maps_are_compared_as_well_as_strong_ones():
 def test_an_unknown_reduction_is_refused():
     with pytest.raises(ValueError, match="EquivarianceLoss reduction: expected one of mean, sum"):
         CrossModalityEquivarianceLoss("norm")
+
+
+def trusting(views: Views, *trust: float) -> Views:
+    return replace(views, trust=torch.tensor(trust))
+
+
+def test_a_teacher_counts_by_its_trust():
+    # LEFT and RIGHT are orthogonal, 2 apart; the third is the first again; trusted 1, 3 and 0.
+    # The first learns from the second: 2; the second from the first: 2; the third from both: (1 * 0 + 3 * 2) / 4.
+    views = trusting(of_maps(LEFT, RIGHT, LEFT), 1.0, 3.0, 0.0)
+    value = CrossModalityEquivarianceLoss(by_skill=True)(views, POSITIVE)
+    assert value.item() == pytest.approx(2 + 2 + 1.5)
+
+
+def test_a_teacher_without_trust_teaches_nobody():
+    views = trusting(of_maps(LEFT, TOP), 1.0, 0.0)
+    value = CrossModalityEquivarianceLoss(by_skill=True)(views, POSITIVE)
+    _, _, plain, warped = gradients(value, views)
+    assert not plain[:, 0].any()
+    assert not warped[:, 0].any()
+    assert plain[:, 1].any()
+    nobody = CrossModalityEquivarianceLoss(by_skill=True)(trusting(views, 0.0, 0.0), POSITIVE)
+    assert nobody.item() == 0
+
+
+def test_equal_trust_is_the_papers_mean_and_unless_asked_trust_does_not_count():
+    views, tags = tiny_views(3)
+    paper, by_skill = CrossModalityEquivarianceLoss(), CrossModalityEquivarianceLoss(by_skill=True)
+    torch.testing.assert_close(by_skill(trusting(views, 0.4, 0.4, 0.4), tags), paper(views, tags))
+    assert torch.equal(by_skill(views, tags), paper(views, tags))  # nobody knows of any trust
+    assert torch.equal(paper(trusting(views, 1.0, 0.0, 0.2), tags), paper(views, tags))

@@ -79,3 +79,36 @@ def test_tags_do_not_matter():
 def test_a_temperature_is_positive(temperature):
     with pytest.raises(ValueError, match="temperature: expected a positive number"):
         DistillationLoss(temperature)
+
+
+def trusting(views: Views, *trust: float) -> Views:
+    return replace(views, trust=torch.tensor(trust))
+
+
+def test_a_teacher_counts_by_its_trust():
+    # Three branches at T = 1, of p = 1/2, 3/4 and 3/4, trusted 1, 3 and 0. The first learns from the second alone,
+    # 0.1308 (see above); the second from the first alone, 0.1438; the third from both: (1 * 0.1438 + 3 * 0) / 4.
+    views = trusting(of_logits(0.0, math.log(3), math.log(3)), 1.0, 3.0, 0.0)
+    forth = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
+    back = 0.5 * math.log(2 / 3) + 0.5 * math.log(2)
+    value = DistillationLoss(1.0, by_skill=True)(views, torch.ones(1))
+    assert value.item() == pytest.approx(forth + back + back / 4)
+
+
+def test_a_teacher_without_trust_teaches_nobody():
+    views = trusting(of_logits(0.0, 2.0), 1.0, 0.0)
+    value = DistillationLoss(by_skill=True)(views, torch.ones(1))
+    plain, warped, *_ = gradients(value, views)
+    assert not plain[:, 0].any()
+    assert not warped[:, 0].any()
+    assert plain[:, 1].any()
+    nobody = DistillationLoss(by_skill=True)(trusting(views, 0.0, 0.0), torch.ones(1))
+    assert nobody.item() == 0
+
+
+def test_equal_trust_is_the_papers_mean_and_unless_asked_trust_does_not_count():
+    views, tags = tiny_views(3)
+    paper = DistillationLoss()(views, tags)
+    torch.testing.assert_close(DistillationLoss(by_skill=True)(trusting(views, 0.4, 0.4, 0.4), tags), paper)
+    assert torch.equal(DistillationLoss(by_skill=True)(views, tags), paper)  # nobody knows of any trust
+    assert torch.equal(DistillationLoss()(trusting(views, 1.0, 0.0, 0.2), tags), paper)
