@@ -32,7 +32,7 @@ FREE_IDS = {
 }
 
 # The configs that are complete: each id is in one of them, or something refers to it. (Overlays may be the user's own.)
-COMPLETE = ("train", "inference", "evaluate")
+COMPLETE = ("train", "inference", "evaluate", "train_selftrain", "inference_selftrain")
 CONSTANTS = {"true": "True", "false": "False", "null": "None"}
 
 # Ids that decide what a network's output means; training and inference must agree on them.
@@ -87,7 +87,7 @@ def check_ids(config: Mapping[str, Any] | None = None) -> None:
         if name not in known and not name.startswith("_") and not re.search(rf"@{re.escape(name)}\b", text):
             raise ValueError(
                 f"config id {name!r} is unknown and nothing refers to it; {nearest_name(name, known)} "
-                f"(known ids are the top-level names in {CONFIG_DIR.name}/train.yaml, inference.yaml and evaluate.yaml)"
+                f"(known ids are the top-level names in {CONFIG_DIR.name}/ of {', '.join(COMPLETE)})"
             )
     for section in ("train", "validate"):  # plain mappings, whose keys nothing else checks
         known = {key for file in shipped for key in file.get(section, {})}

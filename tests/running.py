@@ -19,6 +19,7 @@ from tests.conftest import MODALITIES, make_scan, write_case_files
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = {"modalities": MODALITIES, "width": 2, "levels": 1, "precision": "float32"}  # of every run
 TRAINING = {**SIZE, "batch_size": 4}
+SEGMENTER = "method_selftrain"  # no overlay of one axis: another network, merged after evaluate.yaml alone
 SPLITS = {"train": ["001", "002"], "validation": ["003"], "test": ["004"]}
 
 
@@ -87,11 +88,15 @@ def make_raw(folder: Path, masks: bool = True) -> Path:
     return folder
 
 
-def prepare(raw: Path, dataset_dir: Path, splits: dict[str, list[str]] | None = None) -> Path:
-    """Prepare a raw cohort at 16 x 16 with tags from its masks."""
+def prepare(
+    raw: Path, dataset_dir: Path, splits: dict[str, list[str]] | None = None, spatial_size: int = 16
+) -> Path:
+    """Prepare a raw cohort with tags from its masks."""
     file = dataset_dir.with_name(f"{dataset_dir.name}_splits.json")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(splits or SPLITS))
-    options = PrepareOptions(MODALITIES, tags_from_masks=True, splits=file, spatial_size=16, workers=1)
+    options = PrepareOptions(
+        MODALITIES, tags_from_masks=True, splits=file, spatial_size=spatial_size, workers=1
+    )
     prepare_cohort(find_brats(raw, MODALITIES), dataset_dir, options, "brats", progress=False)
     return dataset_dir

@@ -25,7 +25,7 @@ def configs(tmp_path, monkeypatch):
     base = {"epochs": 8, "batch_size": 16, "modalities": ["t1"], "loss_terms": {"er": {"weight": 1.0}}}
     (tmp_path / "train.yaml").write_text(yaml.safe_dump(base))
     (tmp_path / "method_x.yaml").write_text(yaml.safe_dump({"loss_terms#er#weight": 0.0, "epoch": 3}))
-    for name in ("inference", "evaluate"):
+    for name in configuration.COMPLETE[1:]:
         (tmp_path / f"{name}.yaml").write_text("batch_size: 16\n")
     monkeypatch.setattr(configuration, "CONFIG_DIR", tmp_path)
     return base

@@ -16,6 +16,7 @@ from ignite.handlers import Checkpoint, DiskSaver
 from bundle.configuration import differing_ids
 from bundle.data import SliceDataset
 from bundle.data.cache import write_json
+from bundle.data.pseudo_labels import PseudoLabelSliceDataset
 from bundle.handlers.weights import read_checkpoint
 
 
@@ -121,6 +122,8 @@ class RunState:
                 self.settings[tags] = hashlib.sha256(
                     dataset.slice_index.tobytes() + dataset.tags.tobytes()
                 ).hexdigest()
+            if isinstance(dataset, PseudoLabelSliceDataset):
+                self.settings["pseudo_labels"] = dataset.fingerprint()
 
     def _resume(self, engine: Engine) -> None:
         if not self.resume or not self.last.is_file():

@@ -7,7 +7,9 @@ from bundle.losses.equivariance import EquivarianceLoss
 from bundle.losses.equivariant_cross import EquivariantCrossLoss
 from bundle.losses.joint import JointLoss
 from bundle.losses.min_pooling import AdaptiveMinPoolingLoss
+from bundle.losses.self_training import SelfTrainingLoss
 from bundle.losses.supervised import SupervisedLoss
+from bundle.losses.volume_classification import VolumeClassificationLoss
 
 __all__ = [
     "AdaptiveMinPoolingLoss",
@@ -17,5 +19,7 @@ __all__ = [
     "EquivarianceLoss",
     "EquivariantCrossLoss",
     "JointLoss",
+    "SelfTrainingLoss",
     "SupervisedLoss",
+    "VolumeClassificationLoss",
 ]

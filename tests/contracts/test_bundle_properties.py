@@ -11,6 +11,7 @@ from monai.bundle import create_workflow, verify_net_in_out
 from tests.running import ROOT, SIZE, TRAINING, config_files, flags, make_raw, prepare, run_here, run_typed
 
 WORKFLOWS = [("train", "train"), ("inference", "infer"), ("evaluate", "infer")]
+SEGMENTER = ("inference_selftrain", "infer")  # its training: tests/configs/test_selftrain.py
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def make(complete: str, kind: str, dataset_dir: Path, output_dir: Path, **overri
 # MONAI compares the interval of the ValidationHandler with the text "@val_interval" and fails for a number.
 
 
-@pytest.mark.parametrize(("complete", "kind"), WORKFLOWS)
+@pytest.mark.parametrize(("complete", "kind"), [*WORKFLOWS, SEGMENTER])
 def test_no_property_is_missing_or_under_another_id(complete, kind, dataset_dir, tmp_path):
     assert make(complete, kind, dataset_dir, tmp_path).check_properties() == []
 
@@ -75,7 +76,7 @@ def test_a_training_takes_raw_cases_whose_label_is_a_mask(dataset_dir, tmp_path)
     assert names == {"image.npy", "foreground.npy", "case.json"}  # no mask
 
 
-@pytest.mark.parametrize(("complete", "kind"), WORKFLOWS[1:])
+@pytest.mark.parametrize(("complete", "kind"), [*WORKFLOWS[1:], SEGMENTER])
 def test_inference_takes_the_cases_that_a_tool_sets(complete, kind, dataset_dir, tmp_path):
     workflow = make(complete, kind, dataset_dir, tmp_path, split="all")
     assert len(workflow.dataset) == 4

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from bundle.data import PreparedCase, SliceDataset, datalist
+from bundle.data import PreparedCase, PseudoLabelSliceDataset, SliceDataset, datalist
 from tests.conftest import MODALITIES
 from tests.end_to_end.conftest import LEARNING
 from tests.end_to_end.test_resuming import assert_same_run
@@ -90,6 +90,25 @@ def test_what_training_and_validation_read_holds_no_mask(split, dataset_dir):
             for channel in (*item["image"], *item["foreground"]):
                 assert not torch.equal(channel > 0, torch.from_numpy(mask > 0))
     assert seen == 2 * len(dataset.cases)
+
+
+def test_what_self_training_reads_holds_no_mask_but_an_earlier_stages(with_masks, dataset_dir, tmp_path):
+    """The same items, bit for bit, once the true masks are noise; and no item is told apart by one."""
+    maps = with_masks / "cams" / "fused"
+    items = list(PseudoLabelSliceDataset(datalist(dataset_dir, "train"), MODALITIES, maps))
+    copy = shutil.copytree(dataset_dir, tmp_path / "prepared")
+    for mask in sorted((copy / "masks").glob("*.nii.gz")):
+        replace_by_noise(mask)
+    others = list(PseudoLabelSliceDataset(datalist(copy, "train"), MODALITIES, maps))
+    assert len(items) == len(others) == 10
+    for item, other in zip(items, others, strict=True):
+        assert set(item) == {"image", "foreground", "label", "statistics", "case", "slice"}
+        assert all(torch.equal(item[key], other[key]) for key in ("image", "foreground", "label"))
+        case = PreparedCase.open(dataset_dir / "cases" / item["case"])
+        cam = np.asarray(nib.load(maps / f"{item['case']}.nii.gz").dataobj)
+        drawn = case.geometry.apply(cam)[item["slice"]] > 0.5
+        tumour = item["label"][0].numpy() == 1
+        assert np.array_equal(tumour, drawn if item["slice"] in (2, 3) else np.zeros_like(drawn))
 
 
 def test_a_prepared_case_keeps_its_mask_apart(dataset_dir):

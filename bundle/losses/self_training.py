@@ -1,0 +1,69 @@
+"""Self-training: a segmenter learns from masks that an earlier stage drew."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from bundle.equivariance import Views
+from bundle.networks import Readout
+
+
+class SelfTrainingLoss(nn.Module):
+    """Cross-entropy plus Dice with pseudo masks, over the pixels whose label is known, mean of both views.
+
+    The warped view's labels are the plain ones, warped by the same pi, so a geometric augmentation needs nothing
+    else. Cross-entropy is the generalised one, ``(1 - p^q) / q`` of the labelled class's probability p (Zhang and
+    Sabuncu 2018, eq. 6): for ``q`` towards 0 the usual one, for 1 the absolute error, which wrong labels hardly
+    pull. Dice is pooled over the batch, since many slices hold no tumour. Gradients go to every branch.
+
+    Args:
+        readout: evidence to log odds, pixel by pixel.
+        robustness: q in [0, 1].
+
+    Raises:
+        ValueError: for another q, or (when called) for labels of another shape.
+    """
+
+    learns_from_masks = True  # drawn by an earlier stage; :class:`bundle.data.PseudoLabelSliceDataset`
+
+    def __init__(self, readout: Readout, robustness: float = 0.0) -> None:
+        super().__init__()
+        if not 0 <= robustness <= 1:
+            raise ValueError(f"SelfTrainingLoss robustness: expected a number in [0, 1], got {robustness}")
+        self.readout, self.robustness = readout, float(robustness)
+
+    def forward(self, views: Views, labels: torch.Tensor) -> torch.Tensor:
+        """Labels (B, 1, H, W): 1 tumour, 0 not, -1 ignored; returns a scalar."""
+        if views.evidence is None or labels.ndim != 4:
+            raise ValueError(
+                f"SelfTrainingLoss: expected labels (B, 1, H, W), got {tuple(labels.shape)}; set `training_slices` to "
+                f"bundle.data.PseudoLabelSliceDataset, as configs/train_selftrain.yaml does"
+            )
+        plain, warped, warp = views.evidence.plain, views.evidence.warped, views.evidence.warp
+        tumour, known = (labels > 0).to(plain.dtype), (labels >= 0).to(plain.dtype)
+        loss = self._view(plain, tumour, known)
+        if warped is plain:
+            return loss
+        seen = (warp.apply(known) > 0.99).to(plain.dtype) * views.field_of_view
+        return 0.5 * (loss + self._view(warped, warp.apply(tumour), seen))
+
+    def _view(self, evidence: torch.Tensor, tumour: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+        logits = self.readout.logits(evidence)
+        count = known.sum().clamp(min=1)
+        entropy = (self._cross_entropy(logits, tumour.expand_as(logits)) * known).sum((0, 2, 3)) / count
+        found = logits.sigmoid() * known
+        shared = (found * tumour).sum((0, 2, 3))
+        total = found.sum((0, 2, 3)) + (tumour * known).sum()
+        return (entropy + 1 - (2 * shared + 1) / (total + 1)).sum()
+
+    def _cross_entropy(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        if self.robustness == 0:
+            return F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        q = self.robustness
+        right, wrong = (
+            -torch.expm1(q * F.logsigmoid(logits)) / q,
+            -torch.expm1(q * F.logsigmoid(-logits)) / q,
+        )
+        return target * right + (1 - target) * wrong
