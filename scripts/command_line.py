@@ -52,7 +52,7 @@ def run(command: Callable[..., int | None]) -> None:
     others = Parameter("others", Parameter.VAR_POSITIONAL), Parameter("unknown", Parameter.VAR_KEYWORD)
     seen_by_fire = inspect.Signature([*by_position, others[0], *by_name, others[1]])
     checked.__signature__ = seen_by_fire  # type: ignore[attr-defined]
-    fire.Fire(SetParseFn(str)(checked))
+    fire.Fire(SetParseFn(str)(checked), command=_joined(sys.argv[1:]))
 
 
 def whole(name: str, value: Any) -> int | None:
@@ -96,6 +96,17 @@ def _long(flag: str, parameters: list[Parameter]) -> str:
     """The flag that one letter stands for, as fire's help shows it, if only one begins with it."""
     meant = [p.name for p in parameters if p.name[0] == flag]
     return meant[0] if len(meant) == 1 else flag
+
+
+def _joined(words: list[str]) -> list[str]:
+    """Quoted flags are one value, which fire would take for a flag: ``--options "--width 2"``."""
+    joined: list[str] = []
+    for word in words:
+        if word.startswith("--") and " " in word.split("=")[0] and joined and joined[-1].startswith("--"):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _flags(parameters: list[Parameter]) -> str:

@@ -18,6 +18,7 @@ from bundle.metrics import EMPTY_POLICY
 from scripts.baseline import baseline
 from scripts.prepare_data import prepare_data
 from scripts.reproduce import reproduce
+from scripts.run_chain import chain
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -25,14 +26,17 @@ CODE = sorted(
     [*(ROOT / "bundle").rglob("*.py"), *(ROOT / "scripts").rglob("*.py"), *(ROOT / "configs").glob("*.yaml")]
 )
 MAIN = {
-    name: yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text()) for name in ("train", "inference")
+    name: yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text())
+    for name in ("train", "inference", "train_selftrain", "inference_selftrain")
 }
 IDS = {name for config in MAIN.values() for name in config}
 PREPARE = set(inspect.signature(prepare_data).parameters)
 REPRODUCE = set(inspect.signature(reproduce).parameters)
+CHAIN = set(inspect.signature(chain).parameters)
 OF_SCRIPT = {
     "scripts.prepare_data": PREPARE,
     "scripts.reproduce": REPRODUCE,
+    "scripts.run_chain": CHAIN | IDS,  # quoted flags are ids of its stages
     "scripts.baseline": set(inspect.signature(baseline).parameters),
     "scripts.benchmark": set[str](),
 }
@@ -48,6 +52,9 @@ FOREIGN = {
     "help",
     "epoch",
 }
+
+# Rows of the table of ids behind which another config's defaults stand.
+SECTIONS = {"*inference*": "inference", "*self-training*": "train_selftrain"}
 
 each_document = pytest.mark.parametrize("path", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
 
@@ -123,7 +130,7 @@ def test_every_test_named_in_the_documents_exists():
 @each_document
 def test_every_option_in_the_documents_exists(path):
     for name in re.findall(r"(?<![\w-])--(\w+)", path.read_text(encoding="utf-8")):
-        assert name in PREPARE | REPRODUCE | IDS | FOREIGN, f"{path.name} names --{name}"
+        assert name in PREPARE | REPRODUCE | CHAIN | IDS | FOREIGN, f"{path.name} names --{name}"
 
 
 @each_document
@@ -138,6 +145,7 @@ def test_every_command_names_modules_files_and_options_that_exist(path):
                 assert (ROOT / file).is_file(), line
             if "monai.bundle" in line:
                 main = "train" if "run training" in line else "inference"
+                main += "_selftrain" if f"{main}_selftrain" in line else ""
                 assert options <= set(MAIN[main]), line
             if line.startswith("make "):
                 target = line.split()[1]
@@ -148,8 +156,8 @@ def test_the_table_of_ids_gives_the_defaults_of_the_configs():
     config = MAIN["train"]
     rows = table_after(ROOT / "docs/configuration.md", "id")
     for name, _, default, _ in rows:
-        if name == "*inference*":
-            config = MAIN["inference"]
+        if name in SECTIONS:
+            config = MAIN[SECTIONS[name]]
             continue
         value = config[name.strip("`")]
         if not (isinstance(value, str) and value.startswith("$")):

@@ -1,0 +1,204 @@
+"""The default chain: tags, CAMs, pseudo masks, a segmenter, masks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bundle.chain.agreement import TagAgreement, tag_agreement
+from bundle.chain.stage import Stage, run_stage
+from bundle.data import datalist, truth_path
+from bundle.data.cache import write_json
+
+TOLERANCE = 0.02  # of balanced accuracy: a validation split of some hundred slices tells no finer
+
+
+@dataclass(frozen=True)
+class ChainOptions:
+    """What a chain is made of.
+
+    Args:
+        dataset_dir: prepared, with tags.
+        output_dir: R of the layout in `run_chain`.
+        modalities: names, or none for the configs' own.
+        seed: of all trainings.
+        splits: name of the split file in the data set.
+        rounds: of self-training; each next one learns from the last one's maps.
+        cam_configs: overlays of the CAM stage (training and inference).
+        cam_options: config ids of its training and inference, where they mean the same in both.
+        cam_training: config ids of its training alone.
+        segmenter_options: config ids of the segmenter's training and inference, where they mean the same in both.
+        segmenter_training: config ids of its training alone.
+        evaluate: score the test cases; ``None``: where any of them has a mask.
+    """
+
+    dataset_dir: Path
+    output_dir: Path
+    modalities: Sequence[str] = ()
+    seed: int = 0
+    splits: str = "splits.json"
+    rounds: int = 1
+    cam_configs: Sequence[str] = ()
+    cam_options: Mapping[str, Any] = field(default_factory=dict)
+    cam_training: Mapping[str, Any] = field(default_factory=dict)
+    segmenter_options: Mapping[str, Any] = field(default_factory=dict)
+    segmenter_training: Mapping[str, Any] = field(default_factory=dict)
+    evaluate: bool | None = None
+
+
+def run_chain(options: ChainOptions) -> dict[str, Any]:
+    """Run all stages that are not done, and write ``chain.json``.
+
+    Written to R, the output folder: ``cam/`` (the CAM stage's run, with what it finds in ``cam/train`` and
+    ``cam/validation``), ``segmenter_1/`` … (each round's run), ``masks/`` and ``predictions.png`` of the test cases
+    by the last round that was accepted, and ``evaluation/`` where any has a true mask.
+
+    A round is accepted if its masks of the validation cases agree with those cases' tags at least as well as the stage
+    before, less a tolerance: no mask takes part in it. If the first round is refused, the CAM stage's masks stand.
+
+    Returns:
+        What ``chain.json`` holds: seconds and agreement of each stage, and which one made the masks.
+
+    Raises:
+        ValueError: a stage failed, or the validation split has no tags.
+        FileNotFoundError: there is no prepared data set.
+    """
+    entries = datalist(options.dataset_dir, "validation", options.splits)
+    accepted: _ChainStage = _CamStage(options)
+    report: dict[str, Any] = {"stages": [accepted.run(entries)]}
+    for number in range(1, options.rounds + 1):
+        stage = _SegmenterStage(options, number, accepted.maps("train"))
+        row = stage.run(entries)
+        before, after = accepted.agreement, stage.agreement
+        row["accepted"] = after.balanced_accuracy >= before.balanced_accuracy - TOLERANCE
+        report["stages"].append(row)
+        if not row["accepted"]:
+            print(
+                f"\n{stage.name} is refused: its masks agree with held-out tags in {after.balanced_accuracy:.1%} of "
+                f"slices (balanced), those of {accepted.name} in {before.balanced_accuracy:.1%}"
+            )
+            break
+        accepted = stage
+    report["made_by"] = accepted.name
+    accepted.predict("test", options.output_dir)
+    if _to_be_scored(options):
+        accepted.score(options.output_dir / "evaluation")
+    write_json(options.output_dir / "chain.json", report)
+    print(f"\nmasks by {accepted.name}: {options.output_dir / 'masks'}")
+    return report
+
+
+class _ChainStage:
+    """A training and what is read off it."""
+
+    name: str
+    train_config: str
+    inference: Sequence[str]
+    evaluation: Sequence[str]
+    agreement: TagAgreement
+
+    def __init__(self, options: ChainOptions, name: str) -> None:
+        self.options, self.name = options, name
+        self.folder = options.output_dir / name
+        self.checkpoint = self.folder / "models" / "model.pt"
+        self.shared: dict[str, Any] = {
+            "dataset_dir": Path(options.dataset_dir).resolve(),
+            "splits": options.splits,
+            **({"modalities": ",".join(options.modalities)} if options.modalities else {}),
+        }
+        self.training_configs: Sequence[str] = ()
+        self.training_options: Mapping[str, Any] = {}
+        self.reading_options: Mapping[str, Any] = {}
+        self.needs: Sequence[Path] = ()
+
+    def run(self, validation: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Train, draw the training and the validation cases; seconds and agreement for the report."""
+        row: dict[str, Any] = {"name": self.name, "seconds": self._train()}
+        for split in ("train", "validation"):
+            self.predict(split, self.folder / split)
+        self.agreement = tag_agreement(validation, self.folder / "validation" / "masks")
+        return {**row, "validation_tags": self.agreement.as_dict()}
+
+    def maps(self, split: str) -> Path:
+        """Folder of the fused maps of a split."""
+        return self.folder / split / "cams" / "fused"
+
+    def predict(self, split: str, output_dir: Path) -> None:
+        """Masks, and maps where a next stage learns from them."""
+        extras = {} if split == "test" else {"save_also": "cams"}
+        title, result = f"{self.name}: masks of {split} cases", output_dir / "masks"
+        self._read(title, self.inference, result, split, extras)
+
+    def score(self, output_dir: Path) -> None:
+        """Dice and ASSD of the test cases."""
+        self._read(f"{self.name}: evaluation", self.evaluation, output_dir / "summary.json", "test", {})
+
+    def _train(self) -> float:
+        options = {**self.shared, "seed": self.options.seed, **self.training_options}
+        stage = Stage(
+            title=f"{self.name}: training",
+            workflow="training",
+            configs=self.training_configs,
+            options={**options, "output_dir": self.folder.resolve()},
+            note=self.folder / "training.json",
+            result=self.checkpoint,
+            needs=[*self._data("train"), *self._data("validation"), *self.needs],
+        )
+        return run_stage(stage)
+
+    def _read(
+        self, title: str, configs: Sequence[str], result: Path, split: str, extras: Mapping[str, Any]
+    ) -> None:
+        """One note for each result, so that what another stage has overwritten is made anew."""
+        options = {**self.shared, "split": split, "checkpoint": self.checkpoint.resolve(), **extras}
+        stage = Stage(
+            title=title,
+            workflow=None,
+            configs=configs,
+            options={**options, **self.reading_options, "output_dir": result.parent.resolve()},
+            note=result.parent / f"{result.stem}_made_by.json",
+            result=result,
+            needs=[self.checkpoint, *self._data(split)],
+        )
+        run_stage(stage)
+
+    def _data(self, split: str) -> list[Path]:
+        """What the prepared cases of a split are described by, tags and all."""
+        entries = datalist(self.options.dataset_dir, split, self.options.splits)
+        return [Path(entry["image"], "case.json") for entry in entries]
+
+
+class _CamStage(_ChainStage):
+    """Branches trained on tags."""
+
+    def __init__(self, options: ChainOptions) -> None:
+        super().__init__(options, "cam")
+        self.training_configs = ("train", *options.cam_configs)
+        self.inference = ("inference", *options.cam_configs)
+        self.evaluation = ("evaluate", *options.cam_configs)
+        self.training_options = {**options.cam_options, **options.cam_training}
+        self.reading_options = options.cam_options
+
+
+class _SegmenterStage(_ChainStage):
+    """A segmenter trained on the maps of the stage before."""
+
+    def __init__(self, options: ChainOptions, number: int, labels_dir: Path) -> None:
+        super().__init__(options, f"segmenter_{number}")
+        self.training_configs = ("train_selftrain",)
+        self.inference = ("inference_selftrain",)
+        self.evaluation = ("evaluate", "method_selftrain")
+        own = {**options.segmenter_options, **options.segmenter_training}
+        self.training_options = {**own, "labels_dir": labels_dir.resolve()}
+        self.reading_options = options.segmenter_options
+        self.needs = [labels_dir]
+
+
+def _to_be_scored(options: ChainOptions) -> bool:
+    """Whether test cases are to be scored: as asked, else where any has a mask."""
+    if options.evaluate is not None:
+        return options.evaluate
+    entries = datalist(options.dataset_dir, "test", options.splits)
+    return any(truth_path(entry) is not None for entry in entries)

@@ -1,0 +1,91 @@
+"""One stage of a chain: a MONAI bundle command, skipped where its result is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bundle.configuration import BUNDLE_ROOT, CONFIG_DIR
+from bundle.data.cache import write_json
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What to run and how to know that it was.
+
+    Args:
+        title: what the user reads.
+        workflow: run id of the config, such as ``training``; ``None`` for ``run``.
+        configs: names of the merged configs, the complete one first.
+        options: config ids and values.
+        note: file that records the stage's command and the state of what it read.
+        result: file or folder that the stage leaves; without it the stage is not done.
+        needs: files and folders whose change makes the result stale.
+    """
+
+    title: str
+    workflow: str | None
+    configs: Sequence[str]
+    options: Mapping[str, Any]
+    note: Path
+    result: Path
+    needs: Sequence[Path] = ()
+
+    def command(self) -> list[str]:
+        """As a user would type it."""
+        files = [str(CONFIG_DIR / f"{name}.yaml") for name in self.configs]
+        words = [sys.executable, "-m", "monai.bundle", "run"]
+        words += [self.workflow] if self.workflow else []
+        words += ["--config_file", files[0] if len(files) == 1 else str(files)]
+        for name, value in self.options.items():
+            words += [f"--{name}", str(value)]
+        return words
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Command and state of what it reads."""
+        states = {str(path): path.stat().st_mtime_ns if path.exists() else 0 for path in self.needs}
+        return {"command": self.command()[1:], "needs": states}
+
+
+def run_stage(stage: Stage) -> float:
+    """Run a stage in a process of its own, which prints as ever; one that is done is not repeated.
+
+    A training that was interrupted goes on. If what it reads has changed since it was begun, it starts over; under
+    another command it refuses, as a training typed by hand does.
+
+    Returns:
+        The seconds it took, now or when it was done.
+
+    Raises:
+        ValueError: it failed; what it printed says why.
+    """
+    before = json.loads(stage.note.read_text(encoding="utf-8")) if stage.note.is_file() else {}
+    now = stage.fingerprint()
+    known = before.get("fingerprint", now)
+    if known == now and before.get("seconds") is not None and stage.result.exists():
+        print(f"\n== {stage.title}: done before", flush=True)
+        return float(before["seconds"])
+    print(f"\n== {stage.title}", flush=True)
+    stage.note.parent.mkdir(parents=True, exist_ok=True)
+    command = stage.command()
+    if stage.workflow == "training" and known["command"] == now["command"] and known["needs"] != now["needs"]:
+        command += ["--resume", "False"]
+    write_json(stage.note, {"fingerprint": known, "seconds": None})
+    path = os.pathsep.join(filter(None, [str(BUNDLE_ROOT), os.environ.get("PYTHONPATH")]))
+    started = time.monotonic()
+    status = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, check=False).returncode
+    if status:
+        raise ValueError(
+            f"{stage.title}: the command ended with exit status {status}, expected 0; what it printed above says "
+            f"why. The same command goes on from here"
+        )
+    seconds = round(time.monotonic() - started, 1)
+    write_json(stage.note, {"fingerprint": now, "seconds": seconds})
+    return seconds

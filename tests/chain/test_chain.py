@@ -1,0 +1,185 @@
+"""What the chain runs, in which order, and which round it keeps; the commands themselves are pretended."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+import bundle.chain.chain
+from bundle.chain import ChainOptions, Stage, run_chain
+from tests.conftest import LPS, SHAPE
+
+GOOD, WORSE, BAD = (2, 3), (2, 3, 4), ()  # slices that are marked; 2 and 3 are tagged tumour
+
+
+class Pretended:
+    """Stands for `run_stage`: notes the stages and writes masks of one validation case.
+
+    Args:
+        marked: slices that each stage's masks mark, by the stage's folder.
+    """
+
+    def __init__(self, **marked: tuple[int, ...]) -> None:
+        self.marked, self.stages = marked, []
+
+    def __call__(self, stage: Stage) -> float:
+        self.stages.append(stage)
+        if "validation" in stage.title:
+            mask = np.zeros(SHAPE, dtype=np.uint8)
+            mask[5:10, 6:12, list(self.marked[self.of(stage)])] = 1
+            stage.result.mkdir(parents=True)
+            nib.save(nib.Nifti1Image(mask, LPS), stage.result / "003.nii.gz")
+        return 7.0
+
+    @staticmethod
+    def of(stage: Stage) -> str:
+        return stage.title.split(":")[0]
+
+    @property
+    def titles(self) -> list[str]:
+        return [stage.title for stage in self.stages]
+
+
+@pytest.fixture
+def pretend(monkeypatch):
+    def make(**marked: tuple[int, ...]) -> Pretended:
+        pretended = Pretended(**marked)
+        monkeypatch.setattr(bundle.chain.chain, "run_stage", pretended)
+        return pretended
+
+    return make
+
+
+def option(stage: Stage, name: str) -> str:
+    return str(stage.options[name])
+
+
+def test_tags_become_cams_cams_a_segmenter_and_the_segmenter_masks(pretend, prepared, tmp_path):
+    ran = pretend(cam=GOOD, segmenter_1=GOOD)
+    out = tmp_path / "R"
+    report = run_chain(ChainOptions(prepared, out, ("flair", "t1c"), seed=3))
+    assert ran.titles == [
+        *("cam: training", "cam: masks of train cases", "cam: masks of validation cases"),
+        *(
+            "segmenter_1: training",
+            "segmenter_1: masks of train cases",
+            "segmenter_1: masks of validation cases",
+        ),
+        *("segmenter_1: masks of test cases", "segmenter_1: evaluation"),
+    ]
+    cam, _, _, segmenter, *_, test, evaluation = ran.stages
+    assert [stage.configs[0] for stage in (cam, segmenter, test)] == [
+        *("train", "train_selftrain", "inference_selftrain")
+    ]
+    assert evaluation.configs == ("evaluate", "method_selftrain")
+    assert Path(option(segmenter, "labels_dir")) == out / "cam" / "train" / "cams" / "fused"
+    assert (test.result, evaluation.result) == (out / "masks", out / "evaluation" / "summary.json")
+    assert Path(option(test, "checkpoint")) == out / "segmenter_1" / "models" / "model.pt"
+    assert {option(stage, "modalities") for stage in ran.stages} == {"flair,t1c"}
+    assert {option(stage, "seed") for stage in (cam, segmenter)} == {"3"}
+    assert report == json.loads((out / "chain.json").read_text())
+    assert report["made_by"] == "segmenter_1"
+    assert [row["name"] for row in report["stages"]] == ["cam", "segmenter_1"]
+    assert report["stages"][0]["validation_tags"]["balanced_accuracy"] == 1
+
+
+def test_each_round_learns_from_the_last_ones_maps(pretend, prepared, tmp_path):
+    ran = pretend(cam=GOOD, segmenter_1=GOOD, segmenter_2=GOOD)
+    assert run_chain(ChainOptions(prepared, tmp_path, rounds=2))["made_by"] == "segmenter_2"
+    second = next(stage for stage in ran.stages if stage.title == "segmenter_2: training")
+    assert Path(option(second, "labels_dir")) == tmp_path / "segmenter_1" / "train" / "cams" / "fused"
+    assert second.needs[-1] == tmp_path / "segmenter_1" / "train" / "cams" / "fused"
+
+
+def test_a_round_that_agrees_less_with_held_out_tags_is_refused_and_the_last(
+    pretend, prepared, tmp_path, capsys
+):
+    # found 2 of 2, empty 2 of 3: (1 + 2/3) / 2, after 1
+    ran = pretend(cam=GOOD, segmenter_1=WORSE)
+    report = run_chain(ChainOptions(prepared, tmp_path, rounds=3))
+    assert report["made_by"] == "cam"
+    assert [row.get("accepted") for row in report["stages"]] == [None, False]
+    assert not any("segmenter_2" in title for title in ran.titles)
+    test = next(stage for stage in ran.stages if "test" in stage.title)
+    assert test.configs == ("inference",)
+    assert Path(option(test, "checkpoint")) == tmp_path / "cam" / "models" / "model.pt"
+    assert "segmenter_1 is refused: its masks agree with held-out tags in 83.3%" in capsys.readouterr().out
+
+
+def test_a_second_round_that_is_refused_leaves_the_first(pretend, prepared, tmp_path):
+    pretend(cam=WORSE, segmenter_1=GOOD, segmenter_2=BAD)
+    report = run_chain(ChainOptions(prepared, tmp_path, rounds=2))
+    assert report["made_by"] == "segmenter_1"
+    assert [row.get("accepted") for row in report["stages"]] == [None, True, False]
+
+
+def test_without_rounds_the_cam_stage_makes_the_masks(pretend, prepared, tmp_path):
+    ran = pretend(cam=GOOD)
+    assert run_chain(ChainOptions(prepared, tmp_path, rounds=0))["made_by"] == "cam"
+    assert not any("segmenter" in title for title in ran.titles)
+
+
+def test_options_reach_the_stages_they_are_meant_for(pretend, prepared, tmp_path):
+    ran = pretend(cam=GOOD, segmenter_1=GOOD)
+    given = {
+        "cam_configs": ("network_unet1", "method_er"),
+        "cam_options": {"width": "2"},
+        "cam_training": {"epochs": "3"},
+        "segmenter_options": {"width": "4"},
+        "segmenter_training": {"epochs": "5"},
+    }
+    run_chain(ChainOptions(prepared, tmp_path, **given))
+    for stage in ran.stages:
+        own, training = stage.title.startswith("cam"), stage.workflow == "training"
+        assert stage.options["width"] == ("2" if own else "4")
+        assert stage.options.get("epochs") == (("3" if own else "5") if training else None)
+        assert (stage.configs[1:] == ("network_unet1", "method_er")) == own
+
+
+def test_two_stages_that_write_to_one_place_know_of_each_other(pretend, prepared, tmp_path):
+    ran = pretend(cam=GOOD, segmenter_1=GOOD)
+    run_chain(ChainOptions(prepared, tmp_path / "R"))
+    by_segmenter = next(stage for stage in ran.stages if "test" in stage.title)
+    for folder in ("cam/validation", "segmenter_1/validation"):
+        for mask in (tmp_path / "R" / folder / "masks").iterdir():
+            mask.unlink()
+        (tmp_path / "R" / folder / "masks").rmdir()
+    again = pretend(cam=GOOD)
+    run_chain(ChainOptions(prepared, tmp_path / "R", rounds=0))
+    by_cam = next(stage for stage in again.stages if "test" in stage.title)
+    assert by_cam.note == by_segmenter.note
+    assert by_cam.fingerprint() != by_segmenter.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("asked", "masks", "scored"),
+    [(None, True, True), (None, False, False), (False, True, False), (True, False, True)],
+)
+def test_test_cases_are_scored_where_there_are_masks_unless_told_otherwise(
+    asked, masks, scored, pretend, prepared, tmp_path
+):
+    if not masks:
+        for mask in (prepared / "masks").glob("*.nii.gz"):
+            mask.unlink()
+    ran = pretend(cam=GOOD)
+    run_chain(ChainOptions(prepared, tmp_path, rounds=0, evaluate=asked))
+    assert ("cam: evaluation" in ran.titles) == scored
+
+
+def test_other_tags_make_every_stage_stale_that_reads_them(pretend, prepared, tmp_path):
+    ran = pretend(cam=GOOD)
+    run_chain(ChainOptions(prepared, tmp_path, rounds=0))
+    training, test = ran.stages[0], next(stage for stage in ran.stages if "test" in stage.title)
+    before = training.fingerprint(), test.fingerprint()
+    (prepared / "cases" / "001" / "case.json").touch()
+    assert training.fingerprint() != before[0]
+    assert test.fingerprint() == before[1]
+
+
+def test_without_a_prepared_data_set_it_says_so(tmp_path):
+    with pytest.raises(FileNotFoundError, match="expected a prepared data set"):
+        run_chain(ChainOptions(tmp_path / "none", tmp_path / "R"))
