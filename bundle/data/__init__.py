@@ -1,5 +1,7 @@
 """From files to slices with tags: records, readers, checks, the slice cache and the data sets on top."""
 
+from bundle.data.augmentation import Augmentation, Augmentations, IntensityJitter, ModalityDropout
+from bundle.data.bags import BagSampler, VolumeTagDataset
 from bundle.data.cache import PreparedCase, write_case
 from bundle.data.collate import collate_cases, geometry_of
 from bundle.data.datalists import datalist, find_datalist, find_entries, raw_record, read_datalist, truth_path
@@ -14,8 +16,10 @@ from bundle.data.normalisation import LowestToZerod, NormalizeByForegroundd, Sli
 from bundle.data.phantom import make_phantom
 from bundle.data.phantom_prostate import make_prostate_phantom
 from bundle.data.prepare import Preparation, PrepareOptions, prepare_cohort
+from bundle.data.pseudo_labels import PseudoLabelSliceDataset
 from bundle.data.readers import download_decathlon, find_brats, find_cases, find_decathlon, find_folder
 from bundle.data.records import CaseRecord, ImageSource
+from bundle.data.sampling import EpochSampler
 from bundle.data.slices import SliceArrays, foreground_statistics, to_slices
 from bundle.data.sources import prepare_source
 from bundle.data.splits import make_splits, read_splits, write_splits
@@ -24,22 +28,30 @@ from bundle.data.truth import LoadTruthd
 from bundle.data.volumes import CaseVolumes, read_case
 
 __all__ = [
+    "Augmentation",
+    "Augmentations",
+    "BagSampler",
     "CaseDataset",
     "CaseRecord",
     "CaseVolumes",
+    "EpochSampler",
     "ImageSource",
+    "IntensityJitter",
     "LoadTruthd",
     "LowestToZerod",
     "MaskSliceDataset",
+    "ModalityDropout",
     "NormalizeByForegroundd",
     "Preparation",
     "PrepareOptions",
     "PreparedCase",
+    "PseudoLabelSliceDataset",
     "SliceArrays",
     "SliceDataset",
     "SliceGeometry",
     "SliceNormalization",
     "TagTable",
+    "VolumeTagDataset",
     "background_value",
     "collate_cases",
     "datalist",

@@ -1,5 +1,7 @@
 """Ramp-up and logging of loss terms, run state, tag metrics, evaluation, and what several ranks share."""
 
+from bundle.handlers.averaged_weights import AveragedWeights
+from bundle.handlers.branch_trust import BranchTrust, trust_of_entropies
 from bundle.handlers.broadcast_buffers import BroadcastBuffers
 from bundle.handlers.evaluation import EvaluationReport
 from bundle.handlers.loss_term import LossTermHandler, LossTermHandlers, ramp_up
@@ -7,9 +9,12 @@ from bundle.handlers.prediction_sheet import PredictionSheet
 from bundle.handlers.process_group import leave_process_group
 from bundle.handlers.run_state import RandomState, RunState
 from bundle.handlers.tag_metrics import TagAccuracy, TagCrossEntropy
+from bundle.handlers.volume_metrics import VolumeCrossEntropy
 from bundle.handlers.weights import LoadWeights
 
 __all__ = [
+    "AveragedWeights",
+    "BranchTrust",
     "BroadcastBuffers",
     "EvaluationReport",
     "LoadWeights",
@@ -20,6 +25,8 @@ __all__ = [
     "RunState",
     "TagAccuracy",
     "TagCrossEntropy",
+    "VolumeCrossEntropy",
     "leave_process_group",
     "ramp_up",
+    "trust_of_entropies",
 ]
