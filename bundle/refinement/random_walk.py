@@ -29,12 +29,10 @@ class RandomWalkd(Transform):
     that is too thin to have a core that deep, the inner half of its depth stays; so no component vanishes, and none
     appears. Only the band's box is looked at.
 
-    Neighbours i and j are tied by ``exp(-beta mean_k w_k ((z_ik - z_jk) / d_ij)^2)``, with z the z-scores of modality k in
-    the foreground and d their distance in mm. (Grady has one channel in [0, 1]; scikit-image divides by the data's
-    standard deviation, which would tie the meaning of ``beta`` to the box.)
-
-    A modality counts by its branch's ``trust`` (K,) where the case has one: w_k, whose mean is 1, before the square. So
-    edges that the trusted modalities show decide.
+    Neighbours i and j are tied by ``exp(-beta mean_k w_k ((z_ik - z_jk) / d_ij)^2)``, with z the z-scores of modality k
+    in the foreground, d their distance in mm, and w the branches' ``trust`` (K,), scaled to a mean of 1, where the case
+    has one: edges that trusted modalities show decide. (Grady has one channel in [0, 1]; scikit-image divides by the
+    data's standard deviation, which would tie the meaning of ``beta`` to the box.)
 
     Reads ``cams`` (M, X, Y, Z), ``image`` (K, X, Y, Z), ``spacing_mm`` and, where it is there, ``foreground``
     (1, X, Y, Z), beyond which nobody walks. Writes ``cams``, the last map now the probability in [0, 1] that the lesion

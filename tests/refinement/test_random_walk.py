@@ -111,3 +111,24 @@ def test_it_needs_the_image():
     data = item(0.9 * ball(8), ball(6), image=None)
     with pytest.raises(ValueError, match="case 017: a random walk needs the scan"):
         RandomWalkd()(data)
+
+
+def test_the_trusted_modality_decides_where_the_edge_is():
+    # two modalities with edges at 7.5 and at 5 mm, the map between them
+    outer, inner = ball(8.5), ball(5.0)
+    image = np.stack([outer, inner]) + np.random.default_rng(0).normal(0, 0.1, (2, *SHAPE))
+    data = {**item(0.9 * ball(6.7), outer), "image": torch.from_numpy(image)}
+    walk = RandomWalkd(band_mm=4.0)
+    by_first, by_second = (
+        walk({**data, "trust": torch.tensor(trust)})["cams"][-1].numpy() > 0.5
+        for trust in ([1.0, 0.0], [0.0, 1.0])
+    )
+    assert dice(by_first, outer) > 0.9 > dice(by_first, inner)
+    assert dice(by_second, inner) > 0.9 > dice(by_second, outer)
+
+
+def test_trust_of_other_things_than_the_modalities_is_left_aside():
+    # early fusion: one branch sees both modalities
+    data = item(0.9 * ball(5.0), ball(7.5))
+    plain = RandomWalkd(band_mm=4.0)(data)["cams"]
+    assert torch.equal(RandomWalkd(band_mm=4.0)({**data, "trust": torch.tensor([0.3])})["cams"], plain)
