@@ -9,7 +9,7 @@ from typing import Any
 from bundle.data.names import nearest_name
 
 RECIPES = {  # overlays after train.yaml; a method is merged over them
-    "ours": (),
+    "ours": ("network_unet2", "method_proposed"),
     "paper": ("dataset_paper", "network_paper", "method_paper"),
 }
 

@@ -41,6 +41,7 @@ def test_any_choice_of_modalities_takes_two_steps(modalities, early_fusion, four
         "dataset_dir": str(four_modalities),
     }
     size = {"width": 2, "levels": 1, "precision": "float32", "batch_size": 4}
+    size["loss_terms#kd#weight"] = 0.5
     two_steps = {"epochs": 1, "ramp_epochs": 0, "train#trainer#epoch_length": 2, "train#handlers": []}
     parser = merged("train", **given, **size, **two_steps)
     trainer, loss = parser.get_parsed_content("train#trainer"), parser.get_parsed_content("loss")

@@ -9,7 +9,8 @@ import pytest
 import torch
 import yaml
 
-from tests.running import ROOT, TRAINING, merged, run_here
+from bundle.configuration import COMPLETE
+from tests.running import ROOT, SEGMENTER, TRAINING, merged, run_here
 
 AXES = {
     "dataset": {"modalities", "spatial_size", "reference", "preprocessing", "slice_normalization"},
@@ -19,9 +20,20 @@ AXES = {
     },
     "method": {
         *("warps", "loss_terms", "ramp_epochs", "pooling", "cam_reader"),
-        *("epochs", "batch_size", "learning_rate", "weight_decay", "optimizer", "lr_scheduler"),
+        *(
+            "epochs",
+            "epoch_slices",
+            "batch_size",
+            "learning_rate",
+            "weight_decay",
+            "optimizer",
+            "lr_scheduler",
+        ),
         *("views_in_one_batch", "precision", "method", "gate", "threshold"),
+        *("augmentation", "trust_power", "ema_momentum", "fusion", "average_views", "refine"),
+        *("smooth_slices_mm", "smooth_plane_mm", "min_volume_mm3", "fill_holes"),
         *("training_slices", "selection", "wrap", "refined_readout"),
+        *("validation_slices", "training_sampler", "held_out_metrics", "slices_per_bag", "slice_pooling"),
     },
     "run": {"device", "network", "validate", "initialize", "finalize", "epochs", "batch_size", "workers"},
 }
@@ -42,10 +54,16 @@ TERMS_OF = {  # of the methods that are merged over a recipe
 
 
 def overlays(axis: str) -> list[str]:
-    return sorted(path.stem for path in (ROOT / "configs").glob(f"{axis}_*.yaml"))
+    found = {path.stem for path in (ROOT / "configs").glob(f"{axis}_*.yaml")}
+    return sorted(found - {SEGMENTER})
 
 
-METHODS = [(), *((m,) for m in overlays("method")), *(("method_paper", m) for m in TERMS_OF)]
+METHODS = [
+    (),
+    *((m,) for m in overlays("method")),
+    *(("method_paper", m) for m in TERMS_OF),
+    *(("method_proposed", m) for m in TERMS_OF),
+]
 PAPER = ("dataset_paper", "network_paper")
 COMBINATIONS = sorted(
     {
@@ -73,8 +91,7 @@ def terms_of(combination: tuple[str, ...]) -> set[str]:
 
 
 def test_every_shipped_overlay_has_an_axis():
-    complete = {"train", "inference", "evaluate"}
-    files = {path.stem for path in (ROOT / "configs").glob("*.yaml")} - complete
+    files = {path.stem for path in (ROOT / "configs").glob("*.yaml")} - {*COMPLETE, SEGMENTER}
     assert files == {name for axis in AXES for name in overlays(axis)}
 
 

@@ -21,6 +21,7 @@ from tests.running import merged
 RECIPE = ("dataset_paper", "network_paper", "method_paper")
 # Ids that decide where and how a recipe runs, or only put its parts together, not what it computes.
 PLUMBING = {
+    *("averaged", "kept", "available", "masking"),
     *("imports", "bundle_root", "dataset_dir", "output_dir", "cache_dir", "datalist", "patterns", "split"),
     *(
         "splits",
@@ -35,6 +36,7 @@ PLUMBING = {
         "finalize",
     ),
     *("training_slices", "also_fuse", "groups"),
+    *("validation_slices", "training_sampler", "held_out_metrics", "tag_share"),
     *("names", "map_names", "device", "network", "loss", "train", "validate", "data", "dataset"),
     *("dataloader", "inferer", "postprocessing", "handlers", "evaluator"),
     *("initialize", "training", "run", "inference", "evaluating"),

@@ -23,7 +23,7 @@ from tests.end_to_end.test_resuming import assert_same_run
 from tests.running import ROOT, make_raw, prepare, run_here
 
 CAM = {"width": 2, "levels": 1, "precision": "float32"}
-CAM_TRAINING = {"epochs": 6, "batch_size": 4, "learning_rate": 0.01}
+CAM_TRAINING = {"epochs": 6, "epoch_slices": 12, "batch_size": 4, "learning_rate": 0.01}
 SEGMENTER = {"width": 2, "precision": "float32"}
 SEGMENTER_TRAINING = {"epochs": 6, "batch_size": 4, "learning_rate": 0.01}
 
