@@ -39,7 +39,7 @@ def reproduce(
     Run it again to go on after an interruption. Files appear in output_dir/tables.
 
     Args:
-        table: table1 to table7, figure4 to figure8, several with commas between, or all.
+        table: table1 to table7, figure4 to figure8, several with commas between, all; or our own beyond, few.
         dataset_dir: prepared data set, folder of scans (BraTS or decathlon layout, with masks), or the word phantom.
         output_dir: for runs, their results, and tables.
         seeds: of the trainings, such as 0,1,2.

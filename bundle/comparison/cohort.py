@@ -110,7 +110,7 @@ def _prepare(
             f"--dataset_dir {dataset_dir}: expected a prepared data set, a folder of scans or the word phantom, "
             f"found nothing; correct it"
         )
-    origin = anatomy
+    origin = anatomy + (f"_{size.label}" if size.label else "")
     if dataset_dir != PHANTOM:
         origin = f"{folder.resolve().name}_{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:6]}"
     origin += "".join(f"_{name}" for name in modalities)

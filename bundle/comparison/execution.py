@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -18,8 +19,9 @@ from tqdm import tqdm
 
 from bundle.comparison.cohort import Cohort
 from bundle.comparison.one_run import device_name
-from bundle.comparison.plan import Run, folder_of
+from bundle.comparison.plan import folder_of
 from bundle.comparison.results_store import code_version, find_result
+from bundle.comparison.runs import CHAIN, INTENSITY, Run
 from bundle.configuration import BUNDLE_ROOT
 from bundle.data.cache import write_json
 
@@ -96,6 +98,10 @@ def write_request(
         "modalities": list(run.spec.modalities),
         "network": run.spec.network,
         "early_fusion": run.spec.early_fusion,
+        "base": run.spec.base,
+        "options": [list(pair) for pair in run.spec.options],
+        "label": run.spec.label,
+        "read_as": list(run.spec.readouts),
         "seed": run.seed,
         "fold": run.fold,
         "identity": run.identity,
@@ -108,7 +114,9 @@ def write_request(
         "folder": str(folder.resolve()),
         "result": str((output_dir / "results" / run.name).resolve()),
         "dataset_dir": str(cohort.dataset_dir.resolve()),
+        "kind": run.kind,
         "overlays": list(run.overlays),
+        "reading_overlays": list(run.overlays if run.reading_overlays is None else run.reading_overlays),
         "training": dict(run.training),
         "evaluation": dict(run.evaluation),
         "readouts": {name: dict(own) for name, own in run.readouts.items()},
@@ -165,6 +173,7 @@ def _start(request: Path, log: Path, slot: int, jobs: int) -> subprocess.Popen[b
             stdout=stream,
             stderr=subprocess.STDOUT,
             env=environment,
+            start_new_session=True,  # a chain starts processes of its own, which must end with it
         )
 
 
@@ -174,9 +183,17 @@ def _stopping(active: Mapping[int, tuple[Run, Path, subprocess.Popen[bytes]]]) -
         yield
     finally:
         for _, _, process in active.values():
-            process.terminate()
+            end_group(process)
         for _, _, process in active.values():
             process.wait()
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """End a process, and with it those that it started if it leads a group."""
+    if process.poll() is None and hasattr(os, "killpg") and os.getpgid(process.pid) == process.pid:
+        os.killpg(process.pid, signal.SIGTERM)
+    else:
+        process.terminate()
 
 
 def own_cores() -> int:
@@ -212,7 +229,7 @@ class Estimate:
 def rehearse_all(
     runs: Sequence[Run], cohort: Cohort, output_dir: Path
 ) -> tuple[list[Estimate], dict[str, str]]:
-    """Two timed steps of every distinct training, one after another, before the whole is begun.
+    """Two timed steps of every distinct training, one after another, before the whole is begun; not of chains.
 
     A rehearsal that was done on this kind of device is not repeated.
 
@@ -225,7 +242,7 @@ def rehearse_all(
         What each takes, and those that cannot take a step, with the reason.
     """
     distinct: dict[Any, list[Run]] = {}
-    for run in runs:
+    for run in (run for run in runs if run.kind not in (CHAIN, INTENSITY)):
         distinct.setdefault(run.spec, []).append(run)
     folder = output_dir / "rehearsals" / device_name().replace(" ", "_").replace(",", "")
     files = {spec: folder / f"{found[0].name}.json" for spec, found in distinct.items()}

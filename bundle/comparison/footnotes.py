@@ -15,7 +15,11 @@ MARK = "†"  # stands at every published figure that must not be cited
 
 
 def footnotes(
-    table: Table, places: Sequence[Place], results: Sequence[RunResult], against_paper: bool
+    table: Table,
+    places: Sequence[Place],
+    results: Sequence[RunResult],
+    against_paper: bool,
+    bold: bool = True,
 ) -> list[str]:
     """Sentences for below the table, each a line.
 
@@ -24,13 +28,14 @@ def footnotes(
         places: all its cells.
         results: as given to `fill`.
         against_paper: whether the published figures are shown.
+        bold: whether the best are in bold.
     """
     needed = set(table.specs)
     used = [result for result in results if result.spec in needed]
     found = [
-        *_what_stands_in_a_cell(places, against_paper),
+        *_what_stands_in_a_cell(places, against_paper, bold),
         *_who_was_tested(places),
-        *_what_is_undefined(places),
+        *_what_is_undefined(places, bold),
         *_what_is_missing(places),
         *_which_code(used),
         *table.notes,
@@ -47,14 +52,14 @@ def footnotes(
     return found
 
 
-def _what_stands_in_a_cell(places: Sequence[Place], against_paper: bool) -> list[str]:
+def _what_stands_in_a_cell(places: Sequence[Place], against_paper: bool, bold: bool) -> list[str]:
     values = [place.value for place in places if place.value]
     metrics = {place.metric for place in places if place.cell}
     several = any(len(value.seeds) > 1 for value in values)
     middle = "Mean ± SD over patients" if metrics & {"dice", "assd_mm"} else "Median over patients"
     text = middle + (", in brackets the SD of the seeds' means" if several else "")
     text += "; after the stroke the paper's figure" if against_paper else ""
-    return [f"{text}. Best in bold."] if values else []
+    return [f"{text}.{' Best in bold.' if bold else ''}"] if values else []
 
 
 def _who_was_tested(places: Sequence[Place]) -> list[str]:
@@ -75,13 +80,13 @@ def _who_was_tested(places: Sequence[Place]) -> list[str]:
     return found
 
 
-def _what_is_undefined(places: Sequence[Place]) -> list[str]:
+def _what_is_undefined(places: Sequence[Place], bold: bool) -> list[str]:
     """Empty masks have neither ASSD nor FP/TP, and are left out of the mean."""
     if not any(place.value and place.value.n_undefined for place in places):
         return []
     return [
         f"{LEFT_OUT} some masks are empty, whose ASSD or FP/TP is undefined and left out (how many: n_undefined in the "
-        f"CSV); never in bold."
+        f"CSV){'; never in bold' if bold else ''}."
     ]
 
 

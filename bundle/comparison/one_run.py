@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -16,16 +17,19 @@ import monai
 import torch
 import yaml
 from ignite.engine import Events
-from monai.bundle import ConfigWorkflow
 
 from bundle.comparison.locks import locked
+from bundle.comparison.merging import UNHASHED, quiet_monai
 from bundle.comparison.panels import PanelKeeper
-from bundle.comparison.plan import UNHASHED, config_files, quiet_monai
 from bundle.comparison.results_store import ABOUT, PANEL, is_complete
+from bundle.comparison.runs import CHAIN, INTENSITY
+from bundle.comparison.stage_runs import Made, make_baseline, make_chain
+from bundle.comparison.workflows import curves_of, open_evaluator, open_trainer
 from bundle.data.cache import write_json
 from bundle.inferers import resolve_precision
 from bundle.metrics.report import read_rows
 
+MAKERS = {CHAIN: make_chain, INTENSITY: make_baseline}  # other kinds are trained and evaluated
 REHEARSED_STEPS = 3  # the first one warms up
 
 
@@ -36,8 +40,9 @@ def perform(request: Mapping[str, Any]) -> None:
     the result. Training goes on from its last epoch if it was interrupted.
 
     Args:
-        request: ``folder`` of the run, ``result`` folder to appear, ``dataset_dir``, ``overlays``, ``training`` and
-            ``evaluation`` options, ``readouts``, and ``about``: what is known of the run already.
+        request: ``kind``, ``folder`` of the run, ``result`` folder to appear, ``dataset_dir``, ``overlays`` and
+            ``reading_overlays``, ``training`` and ``evaluation`` options, ``readouts``, and ``about``: what is known of
+            the run already.
     """
     quiet_monai()
     folder, result = Path(request["folder"]), Path(request["result"])
@@ -45,12 +50,11 @@ def perform(request: Mapping[str, Any]) -> None:
         if is_complete(result, need_panel=True):
             return
         version = _note_version(folder, request["about"]["code_version"])
-        seconds, config = _train(request, folder)
         made = result.with_name(f".partial_{result.name}")
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir(parents=True)
+        seconds, config, scored = MAKERS.get(request["kind"], _train_and_evaluate)(request, folder, made)
         (made / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-        scored = _evaluate(request, folder, made)
         about = {
             **request["about"],
             "code_version": version,
@@ -72,12 +76,12 @@ def rehearse(request: Mapping[str, Any]) -> None:
             return
         times: list[float] = []
         options = {"epochs": 1, "train#trainer#epoch_length": REHEARSED_STEPS, "train#handlers": []}
-        workflow = _workflow("train", request, folder, {**request["training"], **options})
+        workflow = open_trainer(request, folder, {**request["training"], **options})
         trainer = workflow.parser.get_parsed_content("train#trainer")
         trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: times.append(_now()))
         workflow.run()
         steps = len(workflow.parser.get_parsed_content("train#dataloader"))
-        _workflow("evaluate", request, folder, request["evaluation"]).parser.get_parsed_content("inferer")
+        open_evaluator(request, folder, request["evaluation"]).parser.get_parsed_content("inferer")
         per_step = (times[-1] - times[0]) / (len(times) - 1)
         file.parent.mkdir(parents=True, exist_ok=True)
         write_json(file, {"seconds_per_step": per_step, "steps_per_epoch": steps})
@@ -92,11 +96,16 @@ def _note_version(folder: Path, version: str) -> str:
     return version if began == version else f"{began} to {version}"
 
 
+def _train_and_evaluate(request: Mapping[str, Any], folder: Path, made: Path) -> Made:
+    seconds, config = _train(request, folder)
+    return seconds, config, _evaluate(request, folder, made)
+
+
 def _train(request: Mapping[str, Any], folder: Path) -> tuple[float | None, dict[str, Any]]:
     """Train to the end; the seconds it took, unless only a part of it happened now, and the merged config."""
     interrupted = (folder / "checkpoints" / "last.pt").is_file()
     started = time.monotonic()
-    workflow = _workflow("train", request, folder, request["training"])
+    workflow = open_trainer(request, folder, request["training"])
     config = {name: value for name, value in workflow.parser.get().items() if name not in UNHASHED}
     workflow.run()
     workflow.finalize()
@@ -109,7 +118,7 @@ def _evaluate(request: Mapping[str, Any], folder: Path, made: Path) -> dict[str,
     for readout, own in request["readouts"].items():
         place = folder / readout
         options = {**request["evaluation"], **own, "checkpoint": str(folder / "models" / "model.pt")}
-        workflow = _workflow("evaluate", request, place, options)
+        workflow = open_evaluator(request, place, options)
         parser = workflow.parser
         keeper = PanelKeeper(parser.get_parsed_content("map_names"))
         if "curves" not in scored:
@@ -120,41 +129,17 @@ def _evaluate(request: Mapping[str, Any], folder: Path, made: Path) -> dict[str,
         scored["rows"][readout] = len(read_rows(place / "metrics.csv"))
         if "curves" not in scored:
             scored["panel"] = keeper.save(made / PANEL, read_rows(place / "metrics.csv"))
-            scored |= _curves(json.loads((place / "summary.json").read_text(encoding="utf-8")))
+            scored |= curves_of(json.loads((place / "summary.json").read_text(encoding="utf-8")))
     return scored
-
-
-def _curves(summary: Mapping[str, Any]) -> dict[str, Any]:
-    curves = {name: found["dice_curve"] for name, found in summary["maps"].items()}
-    return {
-        "thresholds": next(iter(curves.values()))["thresholds"],
-        "curves": {name: [round(v, 5) for v in curve["mean_dice"]] for name, curve in curves.items()},
-    }
 
 
 def _surroundings(config: Mapping[str, Any]) -> dict[str, Any]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return {
         "device": device_name(),
-        "precision": str(resolve_precision(device, config["precision"])),
+        "precision": str(resolve_precision(device, config.get("precision", "auto"))),
         "versions": {"torch": torch.__version__, "monai": monai.__version__},
     }
-
-
-def _workflow(
-    complete: str, request: Mapping[str, Any], output_dir: Path, options: Mapping[str, Any]
-) -> ConfigWorkflow:
-    workflow = ConfigWorkflow(
-        config_files(complete, request["overlays"]),
-        run_id="run",
-        logging_file=False,
-        workflow_type=None,
-        dataset_dir=request["dataset_dir"],
-        output_dir=str(output_dir),
-        **options,
-    )
-    workflow.initialize()
-    return workflow
 
 
 def device_name() -> str:
@@ -175,12 +160,17 @@ def _die_with_parent(parent: int, after: Callable[[], None]) -> None:
     after()
 
 
+def _end() -> None:
+    """End this process and, if it leads a group, those that it started."""
+    if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+        os.killpg(os.getpid(), signal.SIGKILL)
+    os._exit(3)
+
+
 def main(path: str) -> None:
     """Do what the request in the JSON file says."""
     request = json.loads(Path(path).read_text(encoding="utf-8"))
-    watch = threading.Thread(
-        target=_die_with_parent, args=(request["parent"], lambda: os._exit(3)), daemon=True
-    )
+    watch = threading.Thread(target=_die_with_parent, args=(request["parent"], _end), daemon=True)
     watch.start()
     rehearse(request) if "rehearsal" in request else perform(request)
 

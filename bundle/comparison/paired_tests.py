@@ -73,7 +73,9 @@ def compare(table: Table, results: Iterable[RunResult]) -> list[Comparison]:
         if proposed is None:
             continue
         for method, cell in cells.items():
-            tested = None if cell == proposed else _test(place, group, method, (proposed, cell), results)
+            tested = (
+                None if cell == proposed else paired_test(place, group, method, (proposed, cell), results)
+            )
             if tested is not None:
                 found.append(tested)
     return correct_by_holm(found)
@@ -94,10 +96,10 @@ def correct_by_holm(comparisons: Sequence[Comparison]) -> list[Comparison]:
     return [replace(c, p_holm=corrected.get(i)) for i, c in enumerate(comparisons)]
 
 
-def _test(
+def paired_test(
     place: str, group: str, method: str, cells: tuple[Cell, Cell], results: Sequence[RunResult]
 ) -> Comparison | None:
-    """Proposed's cell, which is the first, against the other; ``None`` if either has no result."""
+    """Test the first cell against the second, patient by patient; ``None`` if either has no result."""
     ours, theirs = (patient_means(cell, results) for cell in cells)
     if not ours or not theirs:
         return None

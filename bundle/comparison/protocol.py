@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bundle.comparison.cohort import Cohort
-from bundle.comparison.plan import Run
 from bundle.comparison.published import protocol
-from bundle.comparison.runs import PROPOSED
+from bundle.comparison.runs import PROPOSED, Run
 
 RECIPE = (
     "recipe",

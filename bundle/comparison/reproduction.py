@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bundle.comparison.cohort import Cohort, open_cohort
-from bundle.comparison.execution import Estimate, Outcome, execute, rehearse_all
+from bundle.comparison.beyond import BEYOND, lay_out_beyond
+from bundle.comparison.cohort import PHANTOM, Cohort, open_cohort
+from bundle.comparison.execution import Outcome, execute, rehearse_all
 from bundle.comparison.figures import draw
 from bundle.comparison.layouts import TABLES, lay_out
+from bundle.comparison.merging import quiet_monai
 from bundle.comparison.panels import read_panel
-from bundle.comparison.plan import Run, plan_runs, quiet_monai
+from bundle.comparison.plan import plan_runs
 from bundle.comparison.protocol import differences
 from bundle.comparison.results_store import PANEL, find_result, read_result
 from bundle.comparison.runs import RunResult, RunSpec
-from bundle.comparison.scales import Scale
+from bundle.comparison.scales import PhantomSize, Scale
+from bundle.comparison.steps import write_steps
 from bundle.comparison.table_values import Table
 from bundle.comparison.tables import to_csv, to_markdown
+from bundle.comparison.telling import tell_cost, tell_outcome, tell_plan
 from bundle.configuration import BUNDLE_ROOT
 from bundle.data.modality_names import meaning
 from bundle.data.names import nearest_name
@@ -33,7 +36,7 @@ class Wishes:
     """What a person asks for.
 
     Args:
-        tables: names, or ``all`` that the data set has the modalities for.
+        tables: names, or ``all`` of the paper's that the data set has the modalities for.
         dataset_dir: see `open_cohort`.
         output_dir: ``runs/``, ``results/`` and ``tables/`` appear in it.
         scale: of all runs.
@@ -85,7 +88,7 @@ class Reproduction:
 
 
 def reproduce_tables(wishes: Wishes) -> Reproduction:
-    """Make tables and figures of the paper on a data set, running only what no result has.
+    """Make tables and figures of the paper, and our own, on a data set, running only what no result has.
 
     Raises:
         ValueError: an unknown table, combination or method; or a data set without the modalities.
@@ -95,7 +98,7 @@ def reproduce_tables(wishes: Wishes) -> Reproduction:
     expected = wishes.anatomy or _anatomy_of(wishes.tables)
     if expected not in wishes.scale.phantom:
         raise ValueError(f"--anatomy {expected!r} is unknown; {nearest_name(expected, wishes.scale.phantom)}")
-    size = wishes.scale.phantom[expected]
+    size = _size_of_phantom(wishes, expected)
     _check_output(wishes.output_dir)
     cohort = open_cohort(
         wishes.dataset_dir, wishes.output_dir, size, expected, wishes.folds, wishes.modalities
@@ -114,9 +117,9 @@ def reproduce_tables(wishes: Wishes) -> Reproduction:
     stores = [wishes.output_dir / "results", *([] if wishes.results is None else [wishes.results])]
     panels = frozenset(spec for table in tables if table.kind == "panels" for spec in table.specs)
     there = sum(find_result(run, stores, run.spec in panels) is not None for run in runs)
-    _tell_plan(runs, tables, cohort, there)
+    tell_plan(runs, tables, cohort, there)
     if wishes.scale.full:
-        _tell_cost(*rehearse_all(runs, cohort, wishes.output_dir), wishes.jobs)
+        tell_cost(*rehearse_all(runs, cohort, wishes.output_dir), wishes.jobs)
     if wishes.only_plan:
         return Reproduction()
     labels = {"scale": wishes.scale.name, "recipe": recipe, "anatomy": anatomy}
@@ -126,9 +129,13 @@ def reproduce_tables(wishes: Wishes) -> Reproduction:
     whole = wishes.shard[1] == 1  # a shard knows a part only, and would write over the others' files
     for table in tables if whole else []:
         own = [results[run.name] for run in plans[table.name] if run.name in results]
-        facts = differences(plans[table.name], cohort, recipe, anatomy)
-        made.files += _write(table, own, facts, _about(cohort, wishes.scale, recipe), wishes)
-    _tell_outcome(outcome, len(runs))
+        about = _about(cohort, wishes.scale, recipe)
+        if table.name in BEYOND:
+            made.files += write_steps(table, own, plans[table.name], about, wishes.output_dir)
+        else:
+            facts = differences(plans[table.name], cohort, recipe, anatomy)
+            made.files += _write(table, own, facts, about, wishes)
+    tell_outcome(outcome, len(runs))
     return made
 
 
@@ -136,13 +143,29 @@ def _anatomy_of(tables: Sequence[str]) -> str:
     return "prostate" if all(name in PROSTATE_ONLY for name in tables) else "brain"
 
 
+def _size_of_phantom(wishes: Wishes, anatomy: str) -> PhantomSize:
+    """The scale's; with twice the training subjects for the table of few patients, which is asked for alone."""
+    size = wishes.scale.phantom[anatomy]
+    if "few" not in wishes.tables or wishes.dataset_dir != PHANTOM:
+        return size
+    if set(wishes.tables) != {"few"}:
+        raise ValueError("table few has a phantom of its own, with more patients; ask for it alone")
+    train, validation, test = size.subjects
+    return replace(size, subjects=(2 * train, validation, test), label="few")
+
+
 def _lay_out_all(wishes: Wishes, cohort: Cohort) -> list[Table]:
     names = list(TABLES) if list(wishes.tables) == ["all"] else list(wishes.tables)
     for name in names:
-        if name not in TABLES:
-            raise ValueError(f"table {name!r} is unknown; {nearest_name(name, [*TABLES, 'all'])}")
+        if name not in (*TABLES, *BEYOND):
+            raise ValueError(f"table {name!r} is unknown; {nearest_name(name, [*TABLES, *BEYOND, 'all'])}")
     pairs = list(wishes.pairs) or None
-    tables = [lay_out(name, cohort.modalities, pairs, wishes.also) for name in dict.fromkeys(names)]
+    tables = [
+        lay_out_beyond(name, cohort.modalities, cohort.cases["train"])
+        if name in BEYOND
+        else lay_out(name, cohort.modalities, pairs, wishes.also)
+        for name in dict.fromkeys(names)
+    ]
     empty = {
         table.name: "; ".join(table.left_out) or "none of --pairs stands in it"
         for table in tables
@@ -204,45 +227,6 @@ def _check_output(output_dir: Path) -> None:
         raise ValueError(
             f"--output_dir {output_dir}: expected a folder to write to, found none ({error.strerror}); choose another"
         ) from None
-
-
-def _tell_plan(runs: Sequence[Run], tables: Sequence[Table], cohort: Cohort, there: int) -> None:
-    print(f"{cohort.dataset_dir}: {', '.join(cohort.modalities)}, {sum(cohort.cases.values())} cases")
-    for table in tables:
-        for reason in table.left_out:
-            print(f"{table.name}: left out {reason}")
-    specs: dict[RunSpec, int] = {}
-    for run in runs:
-        specs[run.spec] = specs.get(run.spec, 0) + 1
-    print(f"{', '.join(table.name for table in tables)}: {len(runs)} runs, {there} of them with a result")
-    for spec, count in specs.items():
-        print(f"  {count} x {spec.name}")
-    sys.stdout.flush()
-
-
-def _tell_cost(estimates: Sequence[Estimate], failed: Mapping[str, str], jobs: int) -> None:
-    for name, reason in failed.items():
-        print(f"{name}: no two steps of it could be taken: {reason}")
-    print(f"{'training':<44}{'runs':>5}{'s/step':>9}{'hours each':>12}")
-    for entry in estimates:
-        print(f"{entry.name:<44}{entry.runs:>5}{entry.seconds_per_step:>9.2f}{entry.hours:>12.1f}")
-    hours = sum(entry.hours * entry.runs for entry in estimates)
-    together = (
-        "" if jobs == 1 else f"; {jobs} at once, if each has a device of its own: {hours / jobs:.1f} hours"
-    )
-    print(
-        f"in all {hours:.1f} hours of training on this device, evaluation not counted{together}", flush=True
-    )
-
-
-def _tell_outcome(outcome: Outcome, count: int) -> None:
-    print(f"{len(outcome.found)} of {count} runs have a result, {len(outcome.made)} of them made now")
-    if outcome.missing:
-        print(f"{len(outcome.missing)} are left to other shards; run without --shard once they are done")
-    if outcome.failed:
-        print(f"{len(outcome.failed)} failed; the same command tries them again:")
-        for name, reason in outcome.failed.items():
-            print(f"  {name}: {reason}")
 
 
 def parse_shard(text: str) -> tuple[int, int]:

@@ -10,8 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bundle.comparison.plan import Run
-from bundle.comparison.runs import RunResult, RunSpec
+from bundle.comparison.runs import Run, RunResult, RunSpec
 from bundle.configuration import BUNDLE_ROOT
 from bundle.metrics.report import read_rows
 
@@ -57,7 +56,16 @@ def read_result(folder: Path) -> RunResult:
         ValueError: the files do not belong to a result.
     """
     about = read_about(folder)
-    spec = RunSpec(about["method"], tuple(about["modalities"]), about["network"], bool(about["early_fusion"]))
+    spec = RunSpec(
+        about["method"],
+        tuple(about["modalities"]),
+        about["network"],
+        bool(about["early_fusion"]),
+        about.get("base", ""),  # results made before there were such rows lack these
+        tuple((name, value) for name, value in about.get("options", ())),
+        about.get("label", ""),
+        tuple(about.get("read_as", ())),
+    )
     rows = {readout: read_rows(folder / f"{readout}.csv") for readout in about["readouts"]}
     for readout, found in rows.items():
         if len(found) != about["rows"][readout]:

@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bundle.metrics.case_scores import CaseRow
 
-READOUTS: dict[str, dict[str, str]] = {  # short name to options of an evaluation
+PLAIN: dict[str, Any] = {  # the masks are the map above its threshold
+    "smooth_slices_mm": 0.0,
+    "refine": None,
+    "min_volume_mm3": 0.0,
+    "fill_holes": False,
+}
+READOUTS: dict[str, dict[str, Any]] = {  # short name to options of an evaluation
     "cam": {},  # the method's own map
     "gradcampp": {"method": "bundle.inferers.GradCamPlusPlusInferer"},
+    "gated": {**PLAIN, "gate": "probability", "fusion": "maximum"},
+    "plain": PLAIN,
+    "smooth": {name: PLAIN[name] for name in ("refine", "min_volume_mm3", "fill_holes")},
+    "walk": {name: PLAIN[name] for name in ("min_volume_mm3", "fill_holes")},
+    **{name: {"threshold": name} for name in ("otsu", "mixture", "variance")},
+    **{name: {"fusion": name} for name in ("maximum", "mean", "weighted")},
+    "flip": {"average_views": "flip"},
+    "cam_stage": {},  # of a chain: what its CAM stage alone gives
 }
-PROPOSED = "proposed"  # the recipe itself: ER, KD and CMER
+PAPER_READOUTS = ("cam", "gradcampp")
+PROPOSED = "proposed"  # the recipe itself: ER, KD and CMER, or what else it has
+CHAIN = "chain"  # no method but all stages: tags, CAMs, masks, segmenter
+MASK_SEGMENTER = "selftrain_masks"  # the chain's segmenter, trained on masks
+INTENSITY = "intensity"  # a threshold on the images; its option `rule` is a key of `intensity_baseline.RULES`
 
 
 @dataclass(frozen=True, order=True)
@@ -21,22 +41,77 @@ class RunSpec:
 
     Args:
         method: name of a ``configs/method_*.yaml`` without prefix and suffix, such as ``er_scale``; `PROPOSED`
-            for the recipe as it is.
+            for the recipe as it is; `CHAIN`, `MASK_SEGMENTER` or `INTENSITY`.
         modalities: which, in the order of the branches.
         network: name of a ``configs/network_*.yaml``; empty for the recipe's own.
         early_fusion: the modalities as channels of one branch.
+        base: key of `scales.RECIPES` that the method is merged over; empty for the comparison's own.
+        options: config ids and values, which win over all else. An id that evaluation has, too, holds in both.
+        label: says what the options are about, for the name.
+        readouts: keys of `READOUTS`, the method's own map first; none for those of the paper.
     """
 
     method: str
     modalities: tuple[str, ...]
     network: str = ""
     early_fusion: bool = False
+    base: str = ""
+    options: tuple[tuple[str, Any], ...] = ()
+    label: str = ""
+    readouts: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """Readable and fit for a folder, such as ``er_scale_t1-t2``."""
-        parts = (self.method, "-".join(self.modalities), self.network, "early" if self.early_fusion else "")
+        early = "early" if self.early_fusion else ""
+        parts = (self.method, "-".join(self.modalities), self.network, early, self.base, self.label)
         return "_".join(part for part in parts if part)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training with its evaluations.
+
+    Args:
+        spec: what is trained.
+        seed: of the training.
+        fold: of the data, or ``None``.
+        overlays: names of the configs that are merged over the complete ones.
+        training: options of the training, by config id.
+        evaluation: options of each evaluation.
+        readouts: short name to options of its own; the first is the method's own map.
+        identity: hash of the merged configs and of the data.
+        config: the merged training config.
+        reading: the merged evaluation config.
+        kind: name of the complete config it trains by, `CHAIN` or `INTENSITY`.
+        reading_overlays: of the evaluation, where they are others.
+    """
+
+    spec: RunSpec
+    seed: int
+    fold: int | None
+    overlays: tuple[str, ...]
+    training: Mapping[str, Any]
+    evaluation: Mapping[str, Any]
+    readouts: Mapping[str, Mapping[str, Any]]
+    identity: str
+    config: Mapping[str, Any]
+    reading: Mapping[str, Any]
+    kind: str = "train"
+    reading_overlays: tuple[str, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        """Unique and readable; the name of its folder."""
+        fold = "" if self.fold is None else f"_fold{self.fold}"
+        return f"{self.spec.name}_seed{self.seed}{fold}_{self.identity}"
+
+    @property
+    def cost(self) -> float:
+        """Expected length relative to other runs: branches and views."""
+        branches = 1 if self.spec.early_fusion else len(self.spec.modalities)
+        views = 1 if self.config.get("warps") is None else 2
+        return (3.0 if self.spec.network.startswith("deeplab") else 1.0) * (0.5 + branches * views)
 
 
 @dataclass(frozen=True)

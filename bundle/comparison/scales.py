@@ -11,6 +11,7 @@ from bundle.data.names import nearest_name
 RECIPES = {  # overlays after train.yaml; a method is merged over them
     "ours": ("network_unet2", "method_proposed"),
     "paper": ("dataset_paper", "network_paper", "method_paper"),
+    "default": (),
 }
 
 
@@ -22,11 +23,13 @@ class PhantomSize:
         subjects: for training, validation and test.
         spacing_mm: edge length of the voxels (in the plane, for the prostate).
         spatial_size: side of the slices in pixels.
+        label: tells a cohort of other subjects from the usual one.
     """
 
     subjects: tuple[int, int, int]
     spacing_mm: float
     spatial_size: int
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Scale:
         recipe: key of `RECIPES`, unless the command line says otherwise.
         options: config ids and their values, by anatomy.
         deeplabv3: further ones where the network is DeepLabv3.
+        defaults: instead of `options` where a run is the default recipe, whose epochs do not depend on the data.
+        segmenter: likewise for the chain's segmenter.
         phantom: by anatomy.
         full: the paper's full protocol: steps are tried and hours estimated before it starts.
     """
@@ -47,6 +52,8 @@ class Scale:
     options: Mapping[str, Mapping[str, Any]]
     phantom: Mapping[str, PhantomSize]
     deeplabv3: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    segmenter: Mapping[str, Any] = field(default_factory=dict)
     full: bool = False
 
 
@@ -67,6 +74,8 @@ SCALES = {
         "ours",
         _both({"width": 2, "levels": 1, "epochs": 1, "ramp_epochs": 0, "train#trainer#epoch_length": 2}),
         {"brain": PhantomSize((3, 1, 3), 6.0, 32), "prostate": PhantomSize((4, 2, 3), 6.0, 32)},
+        defaults={"width": 2, "epochs": 1, "ramp_epochs": 0, "epoch_slices": 32},
+        segmenter={"width": 2, "epochs": 1, "train#trainer#epoch_length": 2},
     ),
     "small": Scale(
         "small",

@@ -45,12 +45,14 @@ class Row:
         label: method, ratio or combination.
         cells: one a column; ``None`` where the paper has none.
         in_paper: false for a method that was added to the table.
+        against: in a table of steps, the cell that the row's Dice is compared with.
     """
 
     group: str
     label: str
     cells: tuple[Cell | Gain | None, ...]
     in_paper: bool = True
+    against: Cell | None = None
 
 
 @dataclass(frozen=True)
@@ -77,10 +79,11 @@ class Table:
     """A table, or the figures behind a picture.
 
     Args:
-        name: ``table1`` … ``table7``, ``figure4`` … ``figure8``.
+        name: ``table1`` … ``table7``, ``figure4`` … ``figure8``, ``beyond`` or ``few``.
         title: what it shows.
         blocks: its parts; none if the data set lacks what they need.
-        kind: how it is shown: ``table``, ``ratios``, ``bars``, ``curves`` or ``panels``; in pictures rows are methods.
+        kind: how it is shown: ``table``, ``ratios``, ``bars``, ``curves`` or ``panels`` (in pictures rows are methods),
+            ``steps`` or ``shares``.
         notes: what a reader must know.
         left_out: combinations of the paper that the data set has no modalities for, each with the reason.
     """

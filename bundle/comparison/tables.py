@@ -110,18 +110,19 @@ def _record(table: Table, place: Place) -> dict[str, str | int]:
     }
     if place.value is not None:
         for name in ("mean", "sd_patients", "sd_seeds"):
-            record[name] = _exact(printed(getattr(place.value, name), cell.metric))
+            record[name] = exact(printed(getattr(place.value, name), cell.metric))
         record["seeds"] = " ".join(map(str, place.value.seeds))
         record["code_versions"] = " ".join(place.value.code_versions)
         record |= {name: getattr(place.value, name) for name in ("n_patients", "n_undefined", "n_empty")}
     if place.published is not None:
-        record["published_mean"] = _exact(place.published.mean)
-        record["published_sd"] = "" if place.published.sd is None else _exact(place.published.sd)
+        record["published_mean"] = exact(place.published.mean)
+        record["published_sd"] = "" if place.published.sd is None else exact(place.published.sd)
         record["published_note"] = place.published.note
     return record
 
 
-def _exact(value: float) -> str:
+def exact(value: float) -> str:
+    """A number of a CSV; blank if undefined."""
     return "" if math.isnan(value) else f"{value:.6g}"
 
 
@@ -147,7 +148,7 @@ def _block(block: Block, rows: Sequence[Sequence[Place]], against_paper: bool) -
             group = row.group
             lines.append([f"*{group}*", *("" for _ in heads[1:])])
         lines.append([*_labels(block, row), *(_cell(place, against_paper) for place in places)])
-    return _grid(lines, len(names))
+    return grid(lines, len(names))
 
 
 def _heading(column: Column) -> str:
@@ -164,7 +165,7 @@ def _labels(block: Block, row: Row) -> list[str]:
 
 
 def _cell(place: Place, against_paper: bool) -> str:
-    text = NONE if place.value is None else _ours(place)
+    text = NONE if place.value is None else figure_text(place)
     if not against_paper or place.published is None:
         return text
     sign = "+" if isinstance(place.cell, Gain) else ""
@@ -172,7 +173,8 @@ def _cell(place: Place, against_paper: bool) -> str:
     return f"{text} / {place.published.mean:{sign}.{digits(place.metric)}f}{mark}"
 
 
-def _ours(place: Place) -> str:
+def figure_text(place: Place) -> str:
+    """Mean, SD over patients and SD of the seeds' means of a place that has a value."""
     assert place.value is not None
     decimals = digits(place.metric)
     if math.isnan(place.figure):
@@ -191,8 +193,7 @@ def _protocol(items: Sequence[tuple[str, str, str]]) -> list[str]:
     different = [(item, ours, paper) for item, ours, paper in items if str(ours) != str(paper)]
     if not different:
         return ["No difference in protocol is known."] if items else []
-    grid = _grid([["protocol", "here", "paper"], *map(list, different)], 3)
-    return ["Differences from the paper:", grid]
+    return ["Differences from the paper:", grid([["protocol", "here", "paper"], *map(list, different)], 3)]
 
 
 def _comparisons(comparisons: Sequence[Comparison]) -> list[str]:
@@ -213,26 +214,28 @@ def _comparisons(comparisons: Sequence[Comparison]) -> list[str]:
         numbers_of = [
             str(c.n_patients),
             str(c.n_equal),
-            _signed(100 * c.difference),
-            _p(c.p),
-            _p(c.p_holm),
+            signed(100 * c.difference),
+            p_text(c.p),
+            p_text(c.p_holm),
         ]
         lines.append([c.place, c.group, c.method, *numbers_of, *([c.note] if has_notes else [])])
-    return [title, _grid(lines, 3)]
+    return [title, grid(lines, 3)]
 
 
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
+    """A difference in points, to a decimal."""
     text = f"{value:+.1f}"
     return "0.0" if text in ("-0.0", "+0.0") else text
 
 
-def _p(value: float | None) -> str:
+def p_text(value: float | None) -> str:
+    """A p-value, or a dash for none."""
     if value is None:
         return NONE
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _grid(lines: Sequence[Sequence[str]], left: int) -> str:
+def grid(lines: Sequence[Sequence[str]], left: int) -> str:
     """Markdown of a heading and its rows, padded to be read unrendered too; the first columns stand left."""
     widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
     rule = [":" + "-" * (w - 1) if i < left else "-" * (w - 1) + ":" for i, w in enumerate(widths)]

@@ -12,9 +12,8 @@ import pytest
 from bundle.comparison import execution
 from bundle.comparison.cohort import Cohort
 from bundle.comparison.execution import execute
-from bundle.comparison.plan import Run
 from bundle.comparison.results_store import ABOUT, PANEL, find_result
-from bundle.comparison.runs import RunSpec
+from bundle.comparison.runs import Run, RunSpec
 
 RESULT = {  # of a run, in as much as tables need it
     **{

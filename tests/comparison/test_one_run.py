@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +12,16 @@ import pytest
 import yaml
 from ignite.engine import Engine
 
+from bundle.chain import ChainOptions
+from bundle.comparison import stage_runs
 from bundle.comparison.cohort import Cohort, open_cohort
 from bundle.comparison.execution import rehearse_all, write_request
+from bundle.comparison.intensity_baseline import score_baseline
 from bundle.comparison.one_run import device_name, perform, rehearse
 from bundle.comparison.panels import PanelKeeper, read_panel
-from bundle.comparison.plan import Run, plan_runs
+from bundle.comparison.plan import plan_runs
 from bundle.comparison.results_store import read_about, read_result
-from bundle.comparison.runs import PROPOSED, RunSpec
+from bundle.comparison.runs import CHAIN, INTENSITY, MASK_SEGMENTER, PROPOSED, Run, RunSpec
 from bundle.comparison.scales import SCALES
 from bundle.handlers import LossTermHandler
 from bundle.metrics import FUSED, CaseRow
@@ -151,3 +155,54 @@ def test_the_patient_in_the_picture_is_the_one_with_the_median_lesion(tmp_path):
     assert found.case == "c"
     assert (found.images == shown.images).all()
     assert found.names == shown.names
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory) -> Cohort:
+    """At 32 x 32 pixels, which the segmenter's four poolings need."""
+    folder = tmp_path_factory.mktemp("wide")
+    prepared = prepare(make_raw(folder / "raw"), folder / "prepared", spatial_size=32)
+    return open_cohort(str(prepared), folder, SCALES["smoke"].phantom["brain"], "brain", None)
+
+
+def test_a_threshold_gives_a_result_without_training(cohort, tmp_path):
+    spec = RunSpec(INTENSITY, ("flair", "t1c"), options=(("rule", "training"),), label="training")
+    request = asked(cohort, tmp_path, spec)
+    perform(request)
+    result = read_result(Path(request["result"]))
+    assert (result.spec, result.seconds) == (spec, 0.0)
+    assert {row.map for row in result.rows["cam"]} == {"flair", "t1c", "fused"}
+
+
+def test_the_segmenter_learns_from_masks(wide, tmp_path):
+    spec = RunSpec(MASK_SEGMENTER, ("flair", "t1c"), options=(("training_cases", 1),), label="few1")
+    request = asked(wide, tmp_path, spec)
+    perform(request)
+    assert read_result(Path(request["result"])).spec == spec
+    config = yaml.safe_load((Path(request["result"]) / "config.yaml").read_text())
+    assert (config["training_slices"], config["training_cases"]) == ("bundle.data.MaskSliceDataset", 1)
+
+
+def test_a_chain_gives_its_masks_and_those_of_its_cam_stage(wide, tmp_path, monkeypatch):
+    """Each stage is a command of its own: tests/end_to_end/test_chain.py; here they are stood in for."""
+    spec = RunSpec(CHAIN, ("flair", "t1c"), options=(("training_cases", 2),), label="few2")
+    seen = []
+
+    def stand_in(options: ChainOptions) -> dict:
+        seen.append(options)
+        score_baseline("training", options.dataset_dir, options.output_dir / "evaluation")
+        network = RunSpec(PROPOSED, ("flair", "t1c"), base="default", readouts=("cam",))
+        cam = asked(wide, tmp_path / "stand_in", network)
+        perform(cam)
+        shutil.copytree(Path(cam["folder"]) / "models", options.output_dir / "cam" / "models")
+        return {"stages": [{"seconds": 1.5}, {"seconds": 2.0}], "made_by": "segmenter_1"}
+
+    monkeypatch.setattr(stage_runs, "run_chain", stand_in)
+    request = asked(wide, tmp_path, spec)
+    perform(request)
+    result = read_result(Path(request["result"]))
+    assert (result.spec, result.seconds) == (spec, 3.5)
+    assert {name: len(rows) for name, rows in result.rows.items()} == {"cam": 3, "cam_stage": 3}
+    assert read_about(Path(request["result"]))["made_by"] == "segmenter_1"
+    (options,) = seen
+    assert options.segmenter_training["training_cases"] == options.cam_training["training_cases"] == 2

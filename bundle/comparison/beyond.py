@@ -1,0 +1,198 @@
+"""Two tables of our own: from the paper's method to the default, one part a row, and few tagged patients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bundle.comparison.intensity_baseline import RULES
+from bundle.comparison.paper_cells import FULL_SUPERVISION
+from bundle.comparison.runs import (
+    CHAIN,
+    INTENSITY,
+    MASK_SEGMENTER,
+    PROPOSED,
+    Cell,
+    RunSpec,
+)
+from bundle.comparison.table_values import Block, Column, Row, Table
+from bundle.metrics import FUSED
+
+BEYOND = ("beyond", "few")
+BASE = "default"  # key of `scales.RECIPES`
+COLUMNS = (Column("", "dice"), Column("", "assd_mm"))
+STEPS, VARIANTS, BOUNDS = (
+    "One part added a row",
+    "Variants of the default of the CAM stage",
+    "Bounds and baselines",
+)
+# What the default has beyond ER and CMER, in the order in which it is added, with what stood there before.
+BEFORE: tuple[tuple[str, Any], ...] = (
+    ("trust_power", 0.0),
+    ("levels", 2),
+    ("pooling#decay_per_mille", 0.987),
+    ("cam_reader#scale", "slice"),
+    ("epoch_slices", 0),
+)
+READ_ALIKE = (  # label of a row, readout of the default's own training
+    ("Maps smoothed across slices", "smooth"),
+    ("Random walk in a band", "walk"),
+    ("Small components and holes: default of the CAM stage", "cam"),
+)
+READ_OTHERWISE = (
+    *((f"Threshold by {name}", name) for name in ("otsu", "mixture", "variance")),
+    ("Evidence averaged over a flip", "flip"),
+    *((f"Fusion by {name}", name) for name in ("maximum", "mean", "weighted")),
+)
+TRAINED_OTHERWISE: tuple[
+    tuple[str, str, tuple[tuple[str, Any], ...]], ...
+] = (  # row, label of the run, options
+    ("With KD, teachers by skill", "kd", (("loss_terms#kd#weight", 0.5),)),
+    ("Averaged weights", "averaged", (("ema_momentum", 0.02),)),
+    ("Jitter of intensities", "jitter", (("augmentation", "$bundle.data.IntensityJitter()"),)),
+    ("Without ER", "no_er", (("loss_terms#er", None),)),
+    ("Without CMER", "no_cmer", (("loss_terms#cmer", None),)),
+    ("Without ER and CMER", "no_er_cmer", (("loss_terms#er", None), ("loss_terms#cmer", None))),
+    ("Two poolings", "levels2", (("levels", 2),)),
+    ("Three poolings", "levels3", (("levels", 3),)),
+)
+PATIENTS = (4, 8, 16, 32)
+
+
+def lay_out_beyond(name: str, modalities: Sequence[str], training_cases: int) -> Table:
+    """Lay one of our tables out for a data set.
+
+    Args:
+        name: ``beyond`` or ``few``.
+        modalities: all of its modalities, in its order.
+        training_cases: how many it has.
+
+    Raises:
+        ValueError: for another table.
+    """
+    if name not in BEYOND:
+        raise ValueError(f"table: expected one of {', '.join(BEYOND)}, found {name}")
+    names = tuple(modalities)
+    return _beyond(names) if name == "beyond" else _few(names, training_cases)
+
+
+def default_spec(modalities: Sequence[str]) -> RunSpec:
+    """The default of the CAM stage, read out in every way that the table shows."""
+    readouts = ("cam", "plain", *(name for _, name in (*READ_ALIKE[:-1], *READ_OTHERWISE)))
+    return RunSpec(PROPOSED, tuple(modalities), base=BASE, readouts=readouts)
+
+
+def _beyond(names: tuple[str, ...]) -> Table:
+    steps = _steps(names)
+    rows = [_row(STEPS, label, cell) for label, cell in steps]
+    rows = [
+        rows[0],
+        *(
+            Row(STEPS, row.label, row.cells, against=before[1])
+            for row, before in zip(rows[1:], steps, strict=False)
+        ),
+    ]
+    default = _cell(default_spec(names))
+    rows += [_row(VARIANTS, label, cell, default) for label, cell in _variants(names)]
+    rows += [_row(BOUNDS, label, cell, default) for label, cell in _bounds(names)]
+    return Table(
+        "beyond",
+        "From the paper's method to the default",
+        (Block("", COLUMNS, tuple(rows)),),
+        kind="steps",
+        notes=NOTES,
+    )
+
+
+def _steps(names: tuple[str, ...]) -> list[tuple[str, Cell]]:
+    """The rows from the paper's method to the default chain."""
+
+    def at(step: int, label: str) -> RunSpec:
+        """The default but for what the steps after this one add."""
+        readout = "gated" if step < 4 else "plain"
+        return RunSpec(PROPOSED, names, base=BASE, options=BEFORE[step:], label=label, readouts=(readout,))
+
+    default = default_spec(names)
+    return [
+        ("ER, KD and CMER", _cell(RunSpec(PROPOSED, names))),
+        ("Without KD", _cell(RunSpec("er_cmer", names))),
+        ("Teachers by skill", _cell(at(1, "skill"), "gated")),
+        ("One pooling", _cell(at(2, "levels1"), "gated")),
+        ("Sharper rank pooling", _cell(at(3, "sharper"), "gated")),
+        ("Maps as probabilities, no gate, product of branches", _cell(at(4, "maps"), "plain")),
+        ("As many slices an epoch whatever the data", _cell(default, "plain")),
+        *((label, _cell(default, readout)) for label, readout in READ_ALIKE),
+        ("Self-training: the default chain", _cell(RunSpec(CHAIN, names))),
+    ]
+
+
+def _variants(names: tuple[str, ...]) -> list[tuple[str, Cell]]:
+    """The default with one part otherwise."""
+    trained = [
+        (row, _cell(RunSpec(PROPOSED, names, base=BASE, options=options, label=label, readouts=("cam",))))
+        for row, label, options in TRAINED_OTHERWISE
+    ]
+    return trained + [(label, _cell(default_spec(names), readout)) for label, readout in READ_OTHERWISE]
+
+
+def _bounds(names: tuple[str, ...]) -> list[tuple[str, Cell]]:
+    """What masks would give, and what needs no training."""
+    branches = RunSpec(FULL_SUPERVISION, names, base=BASE, readouts=("cam", "plain"))
+    thresholds = [
+        (
+            f"Intensity threshold: {rule}",
+            _cell(RunSpec(INTENSITY, names, options=(("rule", rule),), label=rule)),
+        )
+        for rule in RULES
+    ]
+    return [
+        ("Full supervision of the same branches", _cell(branches)),
+        ("Full supervision of the same branches, masks as they are", _cell(branches, "plain")),
+        ("Full supervision of the chain's segmenter", _cell(RunSpec(MASK_SEGMENTER, names))),
+        *thresholds,
+    ]
+
+
+def _few(names: tuple[str, ...], training_cases: int) -> Table:
+    """As many tagged patients as a row says; full supervision has the masks of the same ones."""
+    numbers = [number for number in PATIENTS if number < training_cases]
+    if not numbers or numbers[-1] < PATIENTS[-1]:
+        numbers.append(min(training_cases, PATIENTS[-1]))
+    rows = []
+    for number in numbers:
+        few: dict[str, Any] = {"options": (("training_cases", number),), "label": f"few{number}"}
+        chain, masks = RunSpec(CHAIN, names, **few), RunSpec(MASK_SEGMENTER, names, **few)
+        rows.append(Row("", str(number), (_cell(chain, "cam_stage"), _cell(chain), _cell(masks))))
+    columns = (
+        Column("CAM stage", "dice"),
+        Column("Default chain", "dice"),
+        Column("Its segmenter with masks", "dice"),
+    )
+    title = "Few tagged patients, and the share of full supervision that they reach"
+    return Table("few", title, (Block("", columns, tuple(rows)),), kind="shares", notes=FEW_NOTES)
+
+
+def _row(group: str, label: str, cell: Cell, against: Cell | None = None) -> Row:
+    distance = Cell(cell.spec, cell.readout, cell.map, "assd_mm")
+    return Row(group, label, (cell, distance), against=against)
+
+
+def _cell(spec: RunSpec, readout: str = "cam") -> Cell:
+    return Cell(spec, readout, FUSED, "dice")
+
+
+NOTES = (
+    "Difference: mean of the patients' Dice less that of the row before; among variants, bounds and baselines less "
+    "that of the default of the CAM stage. Wilcoxon's signed-rank test over patients, two-sided, corrected by Holm "
+    "within a group.",
+    "Rows with the same training differ in how its maps are read. Minutes are wall time of a training, all stages of "
+    "the chain together, and show what else ran on the machine.",
+    "Full supervision and the intensity rule `oracle` read masks, of training or of test cases, and are bounds; the "
+    "rule `otsu` reads the test cases' tags.",
+    "Healthy: mean volume of the mask in patients without a lesion.",
+)
+FEW_NOTES = (
+    "Patients: tagged ones that the training learns from, the first of the split; the validation cases' tags come on "
+    "top.",
+    "Share: Dice of the default chain as a share of that of its segmenter with the masks of the same patients.",
+)
