@@ -18,7 +18,7 @@ from tests.conftest import MODALITIES, make_scan, write_case_files
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = {"modalities": MODALITIES, "width": 2, "levels": 1, "precision": "float32"}  # of every run
-TRAINING = {**SIZE, "batch_size": 4}
+TRAINING = {**SIZE, "batch_size": 4, "epoch_slices": 0}
 SEGMENTER = "method_selftrain"  # no overlay of one axis: another network, merged after evaluate.yaml alone
 SPLITS = {"train": ["001", "002"], "validation": ["003"], "test": ["004"]}
 

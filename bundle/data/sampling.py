@@ -18,19 +18,19 @@ class EpochSampler(DistributedSampler):
 
     Args:
         dataset: with a length.
-        epoch_slices: slices an epoch, over all ranks; ``None``: each once (paper).
+        epoch_slices: slices an epoch, over all ranks; ``None`` or 0: each once (paper).
         options: ``num_replicas``, ``rank`` and ``seed`` of torch's ``DistributedSampler``.
 
     Raises:
-        ValueError: `epoch_slices` is no positive number.
+        ValueError: `epoch_slices` is negative.
     """
 
     def __init__(self, dataset: Sized, epoch_slices: int | None = None, **options: Any) -> None:
-        if epoch_slices is not None and epoch_slices < 1:
-            raise ValueError(f"epoch_slices: expected a positive number or null, got {epoch_slices}")
+        if epoch_slices is not None and epoch_slices < 0:
+            raise ValueError(f"epoch_slices: expected a number from 0 up, got {epoch_slices}")
         super().__init__(dataset, shuffle=True, **options)  # type: ignore[arg-type]  # only its length is asked
-        self.epoch_slices = epoch_slices
-        if epoch_slices is not None:
+        self.epoch_slices = epoch_slices or None
+        if epoch_slices:
             self.num_samples = -(-epoch_slices // self.num_replicas)
 
     def __iter__(self) -> Iterator[int]:

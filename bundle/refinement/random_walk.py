@@ -18,6 +18,7 @@ from bundle.refinement.thresholds import ThresholdRule, make_rule
 TOLERANCE = (
     1e-5  # of conjugate gradients; at 1e-3 probabilities leave [0, 1] by more than scikit-image tolerates
 )
+BOUNDARY = 0.5  # of the maps, which the walk keeps
 INACTIVE, UNKNOWN, LESION, REST = -1, 0, 1, 2  # labels of scikit-image's random walker
 
 
@@ -43,21 +44,30 @@ class RandomWalkd(Transform):
         band_mm: half the width of the band: how far off the map's boundary may be.
         beta: reluctance to cross edges; a step of 0.2 per mm in every modality makes a tie weaker by exp(-4) at 100. On
             blurred validation masks of the phantom 60 to 200 were about as good; at 400 noise walls walkers in.
-        threshold: cuts the map to find the boundary; as of :class:`bundle.refinement.MaskMapsd`.
+        threshold: cuts the map to find the boundary; as of :class:`bundle.refinement.MaskMapsd`. A rule sees only what
+            lies within ``around_mm`` of where the map exceeds 0.5, so that it weighs the lesion against what surrounds
+            it, not against the rest of the head; where the map nowhere does, nothing changes.
+        around_mm: see `threshold`.
 
     Raises:
-        ValueError: for a band without width, a beta below 0, or a case without image; it names the case.
+        ValueError: for a band or surroundings without width, a beta below 0, or a case without image; it names the
+            case.
     """
 
     def __init__(
-        self, band_mm: float = 6.0, beta: float = 100.0, threshold: float | str | ThresholdRule = 0.5
+        self,
+        band_mm: float = 6.0,
+        beta: float = 100.0,
+        threshold: float | str | ThresholdRule = 0.5,
+        around_mm: float = 20.0,
     ) -> None:
-        if not band_mm > 0 or not beta >= 0:
+        if not band_mm > 0 or not beta >= 0 or not around_mm > 0:
             raise ValueError(
-                f"RandomWalkd: expected band_mm > 0 and beta >= 0, got {band_mm} and {beta}; "
-                "set `refine` to null for no refinement"
+                f"RandomWalkd: expected band_mm > 0, beta >= 0 and around_mm > 0, got {band_mm}, {beta} and "
+                f"{around_mm}; set `refine` to null for no refinement"
             )
         self.band_mm, self.beta, self.threshold = float(band_mm), float(beta), make_rule(threshold)
+        self.around_mm = float(around_mm)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
@@ -71,7 +81,7 @@ class RandomWalkd(Transform):
         inside = np.ones(fused.shape, dtype=bool)
         if d.get("foreground") is not None:
             inside = torch.as_tensor(d["foreground"])[0].cpu().numpy() > 0
-        mask = (fused > self.threshold(fused, image, inside)) & inside
+        mask = (fused > self._cut(fused, image, inside, d["spacing_mm"])) & inside
         scores = z_scores(image[:, inside])
         scores = scores[scores.any(axis=1)]  # a modality that shows nothing has no say, nor that a case lacks
         if mask.any() and not mask[inside].all() and len(scores):
@@ -79,6 +89,22 @@ class RandomWalkd(Transform):
             refined = self._walk(mask, scores, inside, d["spacing_mm"])
             d["cams"] = torch.cat([cams[:-1], torch.from_numpy(refined).to(cams)[None]])
         return d
+
+    def _cut(
+        self, fused: np.ndarray, image: np.ndarray, inside: np.ndarray, spacing_mm: Sequence[float]
+    ) -> float:
+        """Threshold of the map by what surrounds the lesion."""
+        core = (fused > BOUNDARY) & inside
+        if not core.any():
+            return BOUNDARY
+        spacing = np.asarray([float(value) for value in spacing_mm])
+        margin = np.ceil(self.around_mm / spacing).astype(int)
+        box = tuple(
+            slice(max(0, side.start - more), side.stop + more)
+            for side, more in zip(bounding_box(core), margin, strict=True)
+        )
+        away = ndimage.distance_transform_edt(~core[box], sampling=spacing)
+        return self.threshold(fused[box], image[(slice(None), *box)], inside[box] & (away <= self.around_mm))
 
     def _walk(
         self, mask: np.ndarray, scores: np.ndarray, inside: np.ndarray, spacing_mm: Sequence[float]

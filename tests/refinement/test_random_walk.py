@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bundle.refinement import RandomWalkd
+from bundle.refinement import IntensityVarianceThreshold, RandomWalkd
 
 SHAPE = (32, 32, 12)
 SPACING_MM = (1.0, 1.0, 2.0)
@@ -103,7 +103,7 @@ def test_edges_count_alike_whatever_the_scale_of_a_modality():
 
 @pytest.mark.parametrize("options", [{"band_mm": 0}, {"band_mm": -1}, {"beta": -1}])
 def test_a_band_without_width_is_refused(options):
-    with pytest.raises(ValueError, match="RandomWalkd: expected band_mm > 0 and beta >= 0"):
+    with pytest.raises(ValueError, match="RandomWalkd: expected band_mm > 0, beta >= 0 and around_mm > 0"):
         RandomWalkd(**options)
 
 
@@ -132,3 +132,22 @@ def test_trust_of_other_things_than_the_modalities_is_left_aside():
     data = item(0.9 * ball(5.0), ball(7.5))
     plain = RandomWalkd(band_mm=4.0)(data)["cams"]
     assert torch.equal(RandomWalkd(band_mm=4.0)({**data, "trust": torch.tensor([0.3])})["cams"], plain)
+
+
+def test_a_rule_weighs_the_lesion_against_its_surroundings_alone():
+    # far away the image varies more than at the lesion's edge, where the map falls off from 1 to 0.4
+    lesion = ball(6.0)
+    cam = np.select([ball(6.0), ball(9.0)], [0.9, 0.55], 0.0)
+    data = item(cam, lesion)
+    data["image"][:, :, :, 0:2] = torch.from_numpy(5.0 * np.random.default_rng(1).normal(0, 1, (2, 32, 32, 2)))
+    found = RandomWalkd(band_mm=2.0, threshold=IntensityVarianceThreshold(floor=0.4), around_mm=6.0)(data)
+    assert dice(found["cams"][-1].numpy() > 0.5, lesion) > 0.9
+    fixed = RandomWalkd(band_mm=2.0)(data)["cams"][-1].numpy() > 0.5
+    assert dice(fixed, lesion) < 0.8
+
+
+def test_a_map_that_nowhere_says_tumour_is_left_to_no_rule():
+    cams = RandomWalkd(threshold=IntensityVarianceThreshold(floor=0.4))(item(0.3 * ball(6.0), ball(6.0)))[
+        "cams"
+    ]
+    assert cams.max() < 0.5
