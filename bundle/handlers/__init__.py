@@ -1,5 +1,6 @@
 """Ramp-up and logging of loss terms, run state, tag metrics, evaluation, and what several ranks share."""
 
+from bundle.handlers.annealed_pooling import AnnealedPooling
 from bundle.handlers.averaged_weights import AveragedWeights
 from bundle.handlers.branch_trust import BranchTrust, trust_of_entropies
 from bundle.handlers.broadcast_buffers import BroadcastBuffers
@@ -13,6 +14,7 @@ from bundle.handlers.volume_metrics import VolumeCrossEntropy
 from bundle.handlers.weights import LoadWeights
 
 __all__ = [
+    "AnnealedPooling",
     "AveragedWeights",
     "BranchTrust",
     "BroadcastBuffers",
