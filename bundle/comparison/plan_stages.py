@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from bundle.comparison.cohort import Cohort
@@ -54,7 +53,7 @@ def plan_mask_segmenter(spec: RunSpec, seed: int, fold: int | None, cohort: Coho
     training = {**shared, **scale.segmenter, **dict(spec.options), "seed": seed}
     evaluation = {**shared, **shared_with_evaluation(scale.segmenter)}
     train, reading = merge(SEGMENTER, MASKS, training), merge("evaluate", SEGMENTER_READING, evaluation)
-    readouts: Mapping[str, Mapping[str, Any]] = {"cam": {}}
+    readouts = {name: dict(READOUTS[name]) for name in spec.readouts or ("cam",)}
     parts = {SEGMENTER: decisive(train), "evaluate": decisive(reading), "readouts": readouts}
     identity = hash_of({**parts, "data": cohort.digests[fold]})
     return Run(

@@ -22,8 +22,9 @@ READOUTS: dict[str, dict[str, Any]] = {  # short name to options of an evaluatio
     "gated": {**PLAIN, "gate": "probability", "fusion": "maximum"},
     "plain": PLAIN,
     "smooth": {name: PLAIN[name] for name in ("refine", "min_volume_mm3", "fill_holes")},
-    "walk": {name: PLAIN[name] for name in ("min_volume_mm3", "fill_holes")},
-    **{name: {"threshold": name} for name in ("otsu", "mixture", "variance")},
+    "walk": {"refine#threshold": 0.5, **{name: PLAIN[name] for name in ("min_volume_mm3", "fill_holes")}},
+    "cut": {name: PLAIN[name] for name in ("min_volume_mm3", "fill_holes")},
+    **{name: {"refine#threshold": name} for name in ("otsu", "mixture", "variance")},
     **{name: {"fusion": name} for name in ("maximum", "mean", "weighted")},
     "flip": {"average_views": "flip"},
     "cam_stage": {},  # of a chain: what its CAM stage alone gives

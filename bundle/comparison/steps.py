@@ -70,7 +70,7 @@ def lines_of(table: Table, results: Sequence[RunResult]) -> list[Line]:
         comparison = None
         if row.against is not None:
             comparison = paired_test(row.label, row.group, "", (cell, row.against), results)
-        share = places[-2].figure / places[-1].figure if table.kind == "shares" else math.nan
+        share = _share(places) if table.kind == "shares" else math.nan
         plain = tuple(replace(place, is_best=False) for place in places)
         lines.append(Line(plain, comparison, _minutes(cell, results), _healthy(cell, results), share))
     corrected = iter(correct_by_holm([line.comparison for line in lines if line.comparison is not None]))
@@ -153,6 +153,12 @@ def _shares(table: Table, lines: Sequence[Line]) -> str:
         figures = [NONE if place.value is None else figure_text(place) for place in line.places]
         rows.append([line.places[0].row.label, *figures, _number(100 * line.share)])
     return grid(rows, 1)
+
+
+def _share(places: Sequence[Place]) -> float:
+    """Of the chain, the second cell, in the better one of full supervision, which follow it."""
+    bounds = [place.figure for place in places[2:] if not math.isnan(place.figure)]
+    return places[1].figure / max(bounds) if bounds and max(bounds) > 0 else math.nan
 
 
 def _number(value: float) -> str:

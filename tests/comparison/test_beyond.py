@@ -85,7 +85,7 @@ def test_the_last_step_but_the_chain_is_the_default_as_it_is_shipped():
 def test_rows_that_differ_in_reading_share_one_training():
     shared = [cell for group in (STEPS, VARIANTS) for cell in cells(group).values()]
     shared = [cell for cell in shared if cell.spec == default_spec(FOUR)]
-    assert len({cell.readout for cell in shared}) == len(shared) == 4 + 7
+    assert len({cell.readout for cell in shared}) == len(shared) == 5 + 7
     assert {cell.readout for cell in shared} == set(default_spec(FOUR).readouts)
 
 
