@@ -20,7 +20,7 @@ ON_DEMO := --dataset_dir $(DEMO)/data --output_dir $(DEMO)/run
 
 demo: $(VENV)/.ready
 	$(BIN)/python -m scripts.prepare_data phantom --output_dir $(DEMO)/data
-	$(RUN) training --config_file configs/train.yaml $(ON_DEMO) --epochs 4
+	$(RUN) training --config_file configs/train.yaml $(ON_DEMO)
 	$(RUN) --config_file configs/inference.yaml $(ON_DEMO) --save_also cams
 	$(RUN) --config_file configs/evaluate.yaml $(ON_DEMO)
 	@printf 'masks    %s\nmaps     %s\npicture  %s\n' $(DEMO)/run/masks $(DEMO)/run/cams $(DEMO)/run/contact_sheet.png

@@ -133,6 +133,8 @@ def _variants(names: tuple[str, ...]) -> list[tuple[str, Cell]]:
         (row, _cell(RunSpec(PROPOSED, names, base=BASE, options=options, label=label, readouts=("cam",))))
         for row, label, options in TRAINED_OTHERWISE
     ]
+    annealed = RunSpec("annealed_pooling", names, base=BASE, readouts=("cam",))
+    trained.append(("Pooling that sharpens", _cell(annealed)))
     return trained + [(label, _cell(default_spec(names), readout)) for label, readout in READ_OTHERWISE]
 
 

@@ -139,7 +139,9 @@ def test_a_rule_weighs_the_lesion_against_its_surroundings_alone():
     lesion = ball(6.0)
     cam = np.select([ball(6.0), ball(9.0)], [0.9, 0.55], 0.0)
     data = item(cam, lesion)
-    data["image"][:, :, :, 0:2] = torch.from_numpy(5.0 * np.random.default_rng(1).normal(0, 1, (2, 32, 32, 2)))
+    data["image"][:, :, :, 0:2] = torch.from_numpy(
+        5.0 * np.random.default_rng(1).normal(0, 1, (2, 32, 32, 2))
+    )
     found = RandomWalkd(band_mm=2.0, threshold=IntensityVarianceThreshold(floor=0.4), around_mm=6.0)(data)
     assert dice(found["cams"][-1].numpy() > 0.5, lesion) > 0.9
     fixed = RandomWalkd(band_mm=2.0)(data)["cams"][-1].numpy() > 0.5
