@@ -50,8 +50,7 @@ class Stage:
 
     def fingerprint(self) -> dict[str, Any]:
         """Command and state of what it reads."""
-        states = {str(path): path.stat().st_mtime_ns if path.exists() else 0 for path in self.needs}
-        return {"command": self.command()[1:], "needs": states}
+        return {"command": self.command()[1:], "needs": {str(path): _changed_ns(path) for path in self.needs}}
 
 
 def run_stage(stage: Stage) -> float:
@@ -89,3 +88,10 @@ def run_stage(stage: Stage) -> float:
     seconds = round(time.monotonic() - started, 1)
     write_json(stage.note, {"fingerprint": now, "seconds": seconds})
     return seconds
+
+
+def _changed_ns(path: Path) -> int:
+    """When a file, or what lies in a folder, was last written; 0 without. A folder's own time misses new contents."""
+    if not path.exists():
+        return 0
+    return max(held.stat().st_mtime_ns for held in (path, *(path.iterdir() if path.is_dir() else ())))

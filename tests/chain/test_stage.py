@@ -120,6 +120,19 @@ def test_a_changed_need_makes_a_prediction_stale_too(stage):
     assert second == first
 
 
+def test_a_file_written_anew_in_a_needed_folder_makes_it_stale(stage, tmp_path):
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    (maps / "001.nii.gz").write_text("1")
+    reading = replace(stage, workflow=None, needs=[maps])
+    run_stage(reading)
+    run_stage(reading)
+    assert len(calls(stage)) == 1
+    touch(maps / "001.nii.gz")  # the folder's own time stays
+    run_stage(reading)
+    assert len(calls(stage)) == 2
+
+
 def test_a_failing_command_is_one_clear_error_and_is_not_done(stage):
     fail(stage, 3)
     with pytest.raises(ValueError, match="cam: training: the command ended with exit status 3, expected 0"):
