@@ -47,10 +47,20 @@ class AveragedWeights:
             self.handler.attach(engine)
 
     def state_dict(self) -> dict[str, Any]:
-        """The trained weights, where they are not those kept: a resumed run goes on from them."""
-        return {} if self.handler is None else self.network.state_dict()
+        """Trained weights, where they are not those kept, and steps of the warm-up: a resumed run goes on there."""
+        if self.handler is None:
+            return {}
+        return {"network": self.network.state_dict(), "warm_up_steps": self._warm_up().event_index}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what :meth:`state_dict` gave."""
+        """Take over what :meth:`state_dict` gave, once attached."""
         if self.handler is not None:
-            self.network.load_state_dict(state)
+            self.network.load_state_dict(state["network"])
+            self._warm_up().event_index = int(state["warm_up_steps"])
+
+    def _warm_up(self) -> Any:
+        """Ignite's schedule of the momentum, which counts steps by itself and is in no checkpoint of the trainer."""
+        assert self.handler is not None
+        if self.handler.momentum_scheduler is None:
+            raise ValueError("AveragedWeights: expected to be attached to the trainer first; call attach")
+        return self.handler.momentum_scheduler

@@ -10,7 +10,7 @@ from torch import nn
 from bundle.handlers import AveragedWeights
 
 
-def stepped(averaged: AveragedWeights, network: nn.Module, steps: int) -> None:
+def adding(network: nn.Module) -> Engine:
     """A trainer that adds 1 to each weight in each step."""
 
     def step(engine, batch):
@@ -18,7 +18,11 @@ def stepped(averaged: AveragedWeights, network: nn.Module, steps: int) -> None:
             for parameter in network.parameters():
                 parameter += 1
 
-    trainer = Engine(step)
+    return Engine(step)
+
+
+def stepped(averaged: AveragedWeights, network: nn.Module, steps: int) -> None:
+    trainer = adding(network)
     averaged.attach(trainer)
     trainer.run(range(steps), max_epochs=1)
 
@@ -68,8 +72,30 @@ def test_the_trained_weights_come_back():
     averaged = AveragedWeights(network, 0.1)
     stepped(averaged, network, 2)
     again = zeros()
-    AveragedWeights(again, 0.1).load_state_dict(averaged.state_dict())
+    resumed = AveragedWeights(again, 0.1)
+    resumed.attach(adding(again))
+    resumed.load_state_dict(averaged.state_dict())
     assert weight_of(again) == 2
+
+
+def test_a_resumed_run_does_not_warm_up_again():
+    whole, part, again = zeros(), zeros(), zeros()
+    undisturbed = AveragedWeights(whole, 0.01)
+    stepped(undisturbed, whole, 60)
+    killed = AveragedWeights(part, 0.01)
+    stepped(killed, part, 30)
+    resumed = AveragedWeights(again, 0.01)
+    trainer = adding(again)
+    resumed.attach(trainer)
+    resumed.load_state_dict(killed.state_dict())
+    resumed.kept.load_state_dict(killed.kept.state_dict())
+    trainer.run(range(30), max_epochs=1)
+    assert weight_of(resumed.kept) == weight_of(undisturbed.kept)
+
+
+def test_before_it_is_attached_there_is_nothing_to_go_on_from():
+    with pytest.raises(ValueError, match="expected to be attached to the trainer first"):
+        AveragedWeights(zeros(), 0.1).state_dict()
 
 
 @pytest.mark.parametrize("momentum", [-0.1, 1.0])
