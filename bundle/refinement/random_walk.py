@@ -83,9 +83,11 @@ class RandomWalkd(Transform):
             inside = torch.as_tensor(d["foreground"])[0].cpu().numpy() > 0
         mask = (fused > self._cut(fused, image, inside, d["spacing_mm"])) & inside
         scores = z_scores(image[:, inside])
-        scores = scores[scores.any(axis=1)]  # a modality that shows nothing has no say, nor that a case lacks
-        if mask.any() and not mask[inside].all() and len(scores):
-            scores = scores * np.sqrt(_weights(d.get("trust"), len(scores)))[:, None]
+        shown = np.asarray(
+            scores.any(axis=1)
+        )  # a modality that shows nothing has no say, nor that a case lacks
+        if mask.any() and not mask[inside].all() and shown.any():
+            scores = scores[shown] * np.sqrt(_weights(d.get("trust"), shown))[:, None]
             refined = self._walk(mask, scores, inside, d["spacing_mm"])
             d["cams"] = torch.cat([cams[:-1], torch.from_numpy(refined).to(cams)[None]])
         return d
@@ -150,11 +152,12 @@ class RandomWalkd(Transform):
         return labels
 
 
-def _weights(trust: torch.Tensor | None, channels: int) -> np.ndarray:
-    """Of each modality, with a mean of 1; all alike where branches are no modalities (early fusion)."""
-    if trust is None or len(trust) != channels or not bool(torch.as_tensor(trust).any()):
-        return np.ones(channels)
-    weights = torch.as_tensor(trust).double().cpu().numpy()
+def _weights(trust: torch.Tensor | None, shown: np.ndarray) -> np.ndarray:
+    """Of each modality that is shown, with a mean of 1; all alike where branches are no modalities (early fusion)."""
+    weights = np.ones(np.count_nonzero(shown))
+    if trust is not None and len(trust) == len(shown):
+        given = torch.as_tensor(trust).double().cpu().numpy()[shown]
+        weights = given if given.any() else weights
     return weights / weights.mean()
 
 

@@ -127,6 +127,17 @@ def test_the_trusted_modality_decides_where_the_edge_is():
     assert dice(by_second, inner) > 0.9 > dice(by_second, outer)
 
 
+def test_trust_counts_where_a_modality_is_missing():
+    """A channel of 0 has no say; the others keep their own trust."""
+    outer, inner = ball(8.5), ball(5.0)
+    noise = np.random.default_rng(0).normal(0, 0.1, (2, *SHAPE))
+    image = np.stack([np.zeros(SHAPE), *(np.stack([outer, inner]) + noise)])
+    data = {**item(0.9 * ball(6.7), outer), "image": torch.from_numpy(image)}
+    walk = RandomWalkd(band_mm=4.0)
+    by_trust = walk({**data, "trust": torch.tensor([0.0, 1.0, 0.0])})["cams"][-1].numpy() > 0.5
+    assert dice(by_trust, outer) > 0.9
+
+
 def test_trust_of_other_things_than_the_modalities_is_left_aside():
     # early fusion: one branch sees both modalities
     data = item(0.9 * ball(5.0), ball(7.5))
