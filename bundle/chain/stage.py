@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -49,8 +50,13 @@ class Stage:
         return words
 
     def fingerprint(self) -> dict[str, Any]:
-        """Command and state of what it reads."""
-        return {"command": self.command()[1:], "needs": {str(path): _changed_ns(path) for path in self.needs}}
+        """Command, what its configs say, and state of what it reads."""
+        files = [CONFIG_DIR / f"{name}.yaml" for name in self.configs]
+        return {
+            "command": self.command()[1:],
+            "configs": {file.stem: hashlib.sha256(file.read_bytes()).hexdigest() for file in files},
+            "needs": {str(path): _changed_ns(path) for path in self.needs},
+        }
 
 
 def run_stage(stage: Stage) -> float:

@@ -13,7 +13,8 @@ class AnnealedPooling:
 
     A blunt pooling lets all of a lesion feel the tag's gradient while nobody knows yet where it lies; a sharp one draws
     the boundary. The way is ``value + (start - value) (1 - ramp(t))`` with the ramp of ER and CMER. It depends on
-    the epoch alone, so a resumed run needs nothing; validation and inference before its end pool as training does.
+    the epoch alone, so a resumed run needs nothing. Validation pools as training does in that epoch, inference with
+    the pooling's own value: keep the last epoch's weights (`selection: null`).
 
     Args:
         pooling: the object that training and validation share.

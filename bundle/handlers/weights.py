@@ -65,9 +65,15 @@ class LoadWeights:
         try:
             self.network.load_state_dict(state.get("network", state))
         except RuntimeError as error:
+            finding = str(error).splitlines()[1].strip()
+            old = finding.startswith("Missing key(s)") and finding.count('"') == 2 and '"trust"' in finding
+            remedy = (
+                "it comes from a version that kept no trust of branches: train again"
+                if old
+                else "give the overlays and the --modalities, --width and --levels that it was trained with"
+            )
             raise ValueError(
-                f"checkpoint {self.checkpoint} does not fit the network ({str(error).splitlines()[1].strip()}); "
-                f"give the overlays and the --modalities, --width and --levels that it was trained with"
+                f"checkpoint {self.checkpoint} does not fit the network ({finding}); {remedy}"
             ) from error
         dataset = getattr(getattr(engine, "data_loader", None), "dataset", None)
         if isinstance(dataset, CaseDataset):

@@ -31,7 +31,8 @@ class FuseMapsd(Transform):
     """Append the fused map, and split ``pred``.
 
     Reads ``pred`` as :class:`bundle.inferers.VolumeInferer` gives it; writes ``cams`` (N + G + 1, H, W, S), the
-    fused map of all branches last, ``probabilities`` (N, S), the slices' probability of tumour in each branch, and
+    fused map of all branches last, ``probabilities`` (N, S), the slices' probability of tumour in each branch (nan
+    without its modality), and
     ``trust`` (N,), the weight of each branch, 0 for a missing one.
     Branches of modalities that ``available`` (K,) says are missing take no part, and their maps are 0.
 
@@ -66,7 +67,7 @@ class FuseMapsd(Transform):
             for members in (*self.members, everyone)
         ]
         d["cams"] = torch.cat([cams, *(one[None] for one in fused)])
-        d["probabilities"] = pred["logits"].sigmoid()
+        d["probabilities"] = torch.where(present[:, None], pred["logits"].sigmoid(), torch.nan)
         d["trust"] = trust * present
         return d
 

@@ -62,3 +62,18 @@ def test_a_damaged_checkpoint_is_named_with_the_remedy(tmp_path):
         ValueError, match=r"checkpoint .*model.pt cannot be read .* delete it and train again"
     ):
         load(str(tmp_path / "model.pt"))
+
+
+def test_weights_of_a_version_without_trust_say_so(tmp_path):
+    class Trusting(torch.nn.Linear):
+        def __init__(self):
+            super().__init__(2, 1)
+            self.register_buffer("trust", torch.ones(2))
+
+    torch.save(torch.nn.Linear(2, 1).state_dict(), tmp_path / "model.pt")
+    handler = LoadWeights(str(tmp_path / "model.pt"), Trusting())
+    with (
+        pytest.warns(UserWarning, match="model.json is missing"),
+        pytest.raises(ValueError, match="kept no trust of branches: train again"),
+    ):
+        handler(Engine(lambda engine, batch: None))

@@ -74,6 +74,13 @@ def test_the_map_of_a_missing_branch_is_0():
     assert found[-1].flatten().tolist() == pytest.approx([0.8, 0.5])
 
 
+def test_a_missing_branch_says_nothing_of_slices():
+    pred = {"cam": CAMS, "logits": torch.zeros(3, 2)}
+    found = FuseMapsd()({"pred": pred, "available": torch.tensor([True, True, False])})["probabilities"]
+    assert found[:2].eq(0.5).all()
+    assert found[2].isnan().all()
+
+
 def test_one_branch_for_all_modalities_does_not_mind_a_missing_one():
     pred = {"cam": CAMS[:1], "logits": torch.zeros(1, 2)}
     found = FuseMapsd()({"pred": pred, "available": torch.tensor([True, False, False])})["cams"]

@@ -164,3 +164,12 @@ def test_a_map_that_nowhere_says_tumour_is_left_to_no_rule():
         "cams"
     ]
     assert cams.max() < 0.5
+
+
+def test_a_hint_far_from_the_lesion_is_not_cut_out_with_it():
+    # a level of 0.4 suits the lesion; elsewhere 0.45 is a hint, not a lesion
+    cam = np.maximum(0.9 * ball(4.0, (10, 16, 6)), 0.45 * ball(4.0, (24, 16, 6)))
+    data = item(cam, ball(4.0, (10, 16, 6)))
+    found = RandomWalkd(band_mm=2.0, threshold=0.4)(data)["cams"][-1].numpy() > 0.5
+    assert found[10, 16, 6]
+    assert not found[20:].any()
