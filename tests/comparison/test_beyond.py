@@ -105,7 +105,7 @@ def test_a_variant_is_the_default_but_for_its_options():
         "Without ER and CMER": {"loss_terms"},
         "Two poolings": {"levels"},
         "Three poolings": {"levels"},
-        "Pooling that sharpens": {"annealed", "initialize"},
+        "Pooling that sharpens": {"annealed", "initialize", "selection"},
     }
 
 
