@@ -12,6 +12,7 @@ from bundle.chain.stage import Stage, run_stage
 from bundle.data import datalist, truth_path
 from bundle.data.cache import write_json
 
+POOR = 0.7  # balanced accuracy of masks that show little beyond chance
 TOLERANCE = 0.02  # of balanced accuracy: a validation split of some hundred slices tells no finer
 
 
@@ -87,6 +88,12 @@ def run_chain(options: ChainOptions) -> dict[str, Any]:
         accepted.score(options.output_dir / "evaluation")
     write_json(options.output_dir / "chain.json", report)
     print(f"\nmasks by {accepted.name}: {options.output_dir / 'masks'}")
+    agreement = accepted.agreement.balanced_accuracy
+    if agreement < POOR:
+        print(
+            f"do not use them: on held-out patients they agree with the tags in {agreement:.0%} of slices (balanced; "
+            f"chance is 50 %). Look at predictions.png, tag more patients, or train longer"
+        )
     return report
 
 

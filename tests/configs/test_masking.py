@@ -33,8 +33,10 @@ def case_of(parser) -> dict:
     return {**item, "pred": {name: value[0] for name, value in pred.items()}}
 
 
-@pytest.mark.parametrize("recipe", [(), ("dataset_paper", "network_paper", "method_paper")])
-def test_by_default_masks_are_where_the_untouched_maps_exceed_a_half(recipe, dataset_dir):
+@pytest.mark.parametrize(
+    "recipe", [("network_unet2", "method_proposed"), ("dataset_paper", "network_paper", "method_paper")]
+)
+def test_in_the_papers_recipes_masks_are_where_the_untouched_maps_exceed_a_half(recipe, dataset_dir):
     parser = merged("evaluate", *recipe, **SMALL, dataset_dir=str(dataset_dir))
     fuse, restore, *_ = parser.get_parsed_content("postprocessing").transforms
     given = case_of(parser)

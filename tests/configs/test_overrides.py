@@ -56,16 +56,14 @@ def test_an_unknown_loss_term_fails(settings):
 
 
 def test_a_mistyped_part_of_a_loss_term_fails(settings):
-    made = workflow("train", **settings, **{"loss_terms#er#weigth": 2})
     with pytest.raises(RuntimeError) as error:
-        made.run()
+        run_here("train", **settings, **{"loss_terms#er#weigth": 2})
     assert "expected the keys loss and weight" in str(root_cause(error.value))
 
 
 def test_a_mistyped_argument_of_a_part_fails(settings):
-    made = workflow("train", **settings, **{"train#trainer#max_epoch": 2})
     with pytest.raises(RuntimeError) as error:
-        made.run()
+        run_here("train", **settings, **{"train#trainer#max_epoch": 2})
     assert "'max_epoch'" in str(root_cause(error.value))
 
 

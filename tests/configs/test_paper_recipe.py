@@ -21,7 +21,7 @@ from tests.running import merged
 RECIPE = ("dataset_paper", "network_paper", "method_paper")
 # Ids that decide where and how a recipe runs, or only put its parts together, not what it computes.
 PLUMBING = {
-    *("averaged", "kept", "available", "masking"),
+    *("averaged", "kept", "available", "masking", "training_cases"),
     *("imports", "bundle_root", "dataset_dir", "output_dir", "cache_dir", "datalist", "patterns", "split"),
     *(
         "splits",
