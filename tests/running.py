@@ -17,7 +17,11 @@ from bundle.data.readers import find_brats
 from tests.conftest import MODALITIES, make_scan, write_case_files
 
 ROOT = Path(__file__).resolve().parent.parent
-SIZE = {"modalities": MODALITIES, "width": 2, "levels": 1, "precision": "float32"}  # of every run
+SIZE = {  # of every run; lesions lie below the least volume of the defaults, and masks are compared with maps
+    **{"modalities": MODALITIES, "width": 2, "levels": 1, "precision": "float32"},
+    "min_volume_mm3": 0.0,
+    "fill_holes": False,
+}
 TRAINING = {**SIZE, "batch_size": 4, "epoch_slices": 0}
 SEGMENTER = "method_selftrain"  # no overlay of one axis: another network, merged after evaluate.yaml alone
 SPLITS = {"train": ["001", "002"], "validation": ["003"], "test": ["004"]}

@@ -8,7 +8,7 @@ import pytest
 
 from tests.running import TRAINING, make_raw, prepare, run_here
 
-LEARNING = {**TRAINING, "learning_rate": 0.01, "epochs": 10}  # enough to find the square
+LEARNING = {**TRAINING, "learning_rate": 0.01, "epochs": 40}  # enough to find the square
 
 
 @pytest.fixture(scope="session")

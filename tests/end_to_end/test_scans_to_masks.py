@@ -78,8 +78,6 @@ def test_maps_at_the_threshold_are_the_masks(expected):
             mask = nib.load(folder / "masks" / name / f"{case}.nii.gz")
             assert mask.get_data_dtype() == np.uint8
             assert np.array_equal(voxels(cams[name]) > 0.5, voxels(mask) == 1)
-            # the maximum is taken on the slices, and what brings it to the scan's grid averages neighbours
-            assert (voxels(cams["fused"]) >= voxels(cams[name]) - 1e-6).all()
 
 
 def test_probabilities_have_a_row_a_slice_and_a_column_a_modality(expected):

@@ -78,7 +78,7 @@ def test_one_rank_writes(runs):
 def test_weights_are_named_as_those_of_one_process(runs):
     weights = torch.load(runs["whole"] / "models" / "model.pt", weights_only=True)
     assert all(isinstance(value, torch.Tensor) for value in weights.values())
-    assert {name.split(".")[0] for name in weights} == {"branches"}
+    assert {name.split(".")[0] for name in weights} == {"branches", "trust"}
 
 
 def test_each_rank_keeps_its_own_random_state(runs):
