@@ -207,7 +207,9 @@ def _draw_legend(figure: Figure, rule: MaskRule, with_truth: bool) -> None:
     figure.text((x + 1.72) / width, y, "1", color=FAINT, fontsize=9, va="center")
     figure.text((x + 2.05) / width, y, _legend_of(rule), color=MASK, fontsize=9, va="center")
     if with_truth:
-        figure.text((x + (3.95 if rule.steps else 3.4)) / width, y, "truth", color=TRUTH, fontsize=9, va="center")
+        figure.text(
+            (x + (3.95 if rule.steps else 3.4)) / width, y, "truth", color=TRUTH, fontsize=9, va="center"
+        )
 
 
 def _legend_of(rule: MaskRule) -> str:
