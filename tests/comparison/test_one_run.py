@@ -184,7 +184,7 @@ def test_the_segmenter_learns_from_masks(wide, tmp_path):
 
 
 def test_a_chain_gives_its_masks_and_those_of_its_cam_stage(wide, tmp_path, monkeypatch):
-    """Each stage is a command of its own: tests/end_to_end/test_chain.py; here they are stood in for."""
+    """Each stage is a command of its own: tests/end_to_end/test_tags_to_masks.py; here they are stood in for."""
     spec = RunSpec(CHAIN, ("flair", "t1c"), options=(("training_cases", 2),), label="few2")
     seen = []
 
