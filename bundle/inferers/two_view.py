@@ -32,6 +32,8 @@ class TwoViewInferer(Inferer):
         precision: ``float32``, ``bfloat16``, or ``auto``: bfloat16 where the device computes it natively.
         augmentation: changes a batch's intensities, called as ``augmentation(image, foreground)`` before the views
             part, so that both share the change; ``None`` for none.
+        plain_view: without it the network sees the warped view alone, which stands for both. For losses that warp
+            their labels along (:class:`bundle.losses.SelfTrainingLoss`): half the time a step.
     """
 
     def __init__(
@@ -43,13 +45,14 @@ class TwoViewInferer(Inferer):
         views_in_one_batch: bool = False,
         precision: str = "float32",
         augmentation: Augmentation | None = None,
+        plain_view: bool = True,
     ) -> None:
         super().__init__()
         self.augmentation = augmentation
         self.policy, self.reader, self.normalise = policy, reader, normalise
         if self.policy is not None:
             self.policy.set_random_state(seed)
-        self.views_in_one_batch, self.precision = views_in_one_batch, precision
+        self.views_in_one_batch, self.precision, self.plain_view = views_in_one_batch, precision, plain_view
 
     def __call__(  # type: ignore[override]  # `foreground` comes by name, from the trainer's prepare_batch
         self, inputs: torch.Tensor, network: nn.Module, foreground: torch.Tensor, *args: Any, **kwargs: Any
@@ -58,10 +61,13 @@ class TwoViewInferer(Inferer):
         if self.augmentation is not None:
             inputs = self.augmentation(inputs, foreground)
         if self.policy is None:
-            return self._one_view(inputs, network, foreground)
+            return self._one_view(inputs, network, foreground, Warp.identity(len(inputs)))
         warp = self.policy.draw(len(inputs))
-        plain, warped = self._normalised(inputs), self._normalised(warp.apply(inputs))
+        warped_inputs = warp.apply(inputs)
         warped_foreground = (warp.apply(foreground) > 0.5).to(foreground.dtype)
+        if not self.plain_view:
+            return self._one_view(warped_inputs, network, warped_foreground, warp)
+        plain, warped = self._normalised(inputs), self._normalised(warped_inputs)
         field_of_view = warp.field_of_view(inputs)
         with autocast(inputs.device, self.precision):
             if self.views_in_one_batch:
@@ -79,15 +85,20 @@ class TwoViewInferer(Inferer):
             trust=trust_of(network),
         )
 
-    def _one_view(self, inputs: torch.Tensor, network: nn.Module, foreground: torch.Tensor) -> Views:
+    def _one_view(
+        self, inputs: torch.Tensor, network: nn.Module, foreground: torch.Tensor, warp: Warp
+    ) -> Views:
+        """What `warp` made of images and foreground, as both views."""
         with autocast(inputs.device, self.precision):
             evidence = network(self._normalised(inputs))
         evidence = _full_precision(evidence)
-        logits, cams = self.reader.logits(evidence, foreground), self.reader.cams(evidence, foreground)
-        warp = Warp.identity(len(inputs))
-        whole = warp.field_of_view(inputs)
+        seen = warp.field_of_view(inputs)
+        logits, cams = (
+            self.reader.logits(evidence, foreground, seen),
+            self.reader.cams(evidence, foreground, seen),
+        )
         views = Evidence(evidence, evidence, warp)
-        return Views(logits, logits, cams, cams, whole, views, trust_of(network))
+        return Views(logits, logits, cams, cams, seen, views, trust_of(network))
 
     def _normalised(self, image: torch.Tensor) -> torch.Tensor:
         return image if self.normalise is None else self.normalise(image)

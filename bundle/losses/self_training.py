@@ -11,7 +11,7 @@ from bundle.networks import Readout
 
 
 class SelfTrainingLoss(nn.Module):
-    """Cross-entropy plus Dice with pseudo masks, over the pixels whose label is known, mean of both views.
+    """Cross-entropy plus Dice with pseudo masks, over the pixels whose label is known, mean of the views seen.
 
     The warped view's labels are the plain ones, warped by the same pi, so a geometric augmentation needs nothing
     else. Cross-entropy is the generalised one, ``(1 - p^q) / q`` of the labelled class's probability p (Zhang and
@@ -43,11 +43,9 @@ class SelfTrainingLoss(nn.Module):
             )
         plain, warped, warp = views.evidence.plain, views.evidence.warped, views.evidence.warp
         tumour, known = (labels > 0).to(plain.dtype), (labels >= 0).to(plain.dtype)
-        loss = self._view(plain, tumour, known)
-        if warped is plain:
-            return loss
         seen = (warp.apply(known) > 0.99).to(plain.dtype) * views.field_of_view
-        return 0.5 * (loss + self._view(warped, warp.apply(tumour), seen))
+        loss = self._view(warped, warp.apply(tumour), seen)
+        return loss if plain is warped else 0.5 * (self._view(plain, tumour, known) + loss)
 
     def _view(self, evidence: torch.Tensor, tumour: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
         logits = self.readout.logits(evidence)

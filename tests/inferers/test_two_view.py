@@ -136,6 +136,30 @@ def test_both_views_in_one_batch_are_the_same_views_in_evaluation():
         torch.testing.assert_close(getattr(together, field), getattr(apart, field))
 
 
+def test_the_warped_view_alone_is_the_one_that_two_views_have():
+    image, foreground, _ = tiny_slices(dtype=torch.float64)
+    network = tiny_network().double().eval()
+    both = make(compose=True)(image, network, foreground)
+    alone = TwoViewInferer(WarpPolicy(compose=True), tiny_reader(), plain_view=False)(
+        image, network, foreground
+    )
+    assert torch.equal(alone.warped_logits, both.warped_logits)
+    assert torch.equal(alone.warped_cams, both.warped_cams)
+    assert torch.equal(alone.field_of_view, both.field_of_view)
+    assert alone.evidence.plain is alone.evidence.warped
+    assert torch.equal(alone.evidence.warped, both.evidence.warped)
+    assert np.array_equal(alone.evidence.warp.matrix, both.evidence.warp.matrix)
+
+
+def test_the_warped_view_alone_takes_one_forward_pass():
+    passes = []
+    network = pointwise()
+    network.register_forward_hook(lambda *_: passes.append(1))
+    image, foreground, _ = tiny_slices()
+    TwoViewInferer(WarpPolicy(), tiny_reader(), plain_view=False)(image, network, foreground)
+    assert len(passes) == 1
+
+
 def test_half_precision_ends_with_the_network():
     image, foreground, _ = tiny_slices()
     views = TwoViewInferer(WarpPolicy(), tiny_reader(), precision="bfloat16")(

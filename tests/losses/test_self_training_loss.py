@@ -75,6 +75,15 @@ def test_labels_follow_the_warp():
     assert loss(views(plain, plain.clone(), FLIP), LABEL).item() != pytest.approx(once.item())
 
 
+def test_labels_follow_the_warp_of_the_one_view_that_was_seen():
+    plain = torch.randn(1, 1, 2, 2, dtype=torch.float64)
+    mirrored = plain.flip(-1)
+    loss = SelfTrainingLoss(Readout())
+    alone = loss(views(mirrored, mirrored, FLIP), LABEL)
+    assert alone.item() == pytest.approx(loss(views(plain), LABEL).item())
+    assert alone.item() != pytest.approx(loss(views(mirrored), LABEL).item())
+
+
 def test_the_two_views_count_alike():
     plain, warped = torch.randn(2, 1, 1, 2, 2, dtype=torch.float64)
     loss = SelfTrainingLoss(Readout())
