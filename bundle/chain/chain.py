@@ -13,6 +13,7 @@ from bundle.data import datalist, truth_path
 from bundle.data.cache import write_json
 
 POOR = 0.7  # balanced accuracy of masks that show little beyond chance
+VOLUME_TAGS = "method_volume_tags"  # of the CAM stage: its data may have no slice's own positive tag
 TOLERANCE = 0.02  # of balanced accuracy: a validation split of some hundred slices tells no finer
 
 
@@ -195,6 +196,8 @@ class _SegmenterStage(_ChainStage):
     def __init__(self, options: ChainOptions, number: int, labels_dir: Path) -> None:
         super().__init__(options, f"segmenter_{number}")
         self.training_configs = ("train_selftrain",)
+        if VOLUME_TAGS in options.cam_configs:
+            self.training_configs += ("method_selftrain_volume_tags",)
         self.inference = ("inference_selftrain",)
         self.evaluation = ("evaluate", "method_selftrain")
         own = {**options.segmenter_options, **options.segmenter_training}

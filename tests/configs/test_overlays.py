@@ -50,7 +50,8 @@ AXES = {
     },
 }
 TERMS = {"classification", "er", "kd", "cmer"}
-SEGMENTERS = {SEGMENTER, "method_selftrain_masks"}  # of another network: tests/configs/test_selftrain.py
+# of another network: tests/configs/test_selftrain.py
+SEGMENTERS = {SEGMENTER, "method_selftrain_masks", "method_selftrain_volume_tags"}
 TERMS_OF = {  # of the methods that are merged over a recipe
     "method_cam": {"classification"},
     "method_augmentation": {"classification"},
