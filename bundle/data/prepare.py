@@ -98,18 +98,19 @@ class Preparation:
             lines += [f"  {case}: {reason}" for case, reason in self.left_out.items()]
         if self.notes:
             lines += ["", *self.notes]
-        action = "--config_file configs/inference.yaml"  # without tags to train on, predict
-        if any((self._tags(splits["train"]) >= 0).any() for splits in self.splits):
-            action = "training --config_file configs/train.yaml"
-            if _positive_volumes(self.output_dir, self.cases):
-                action = f"training --config_file \"['configs/train.yaml','{VOLUME_METHOD}']\""
-        if self.cases:  # named always: the configs' default is another list
-            action += f" --modalities {','.join(self._case(self.cases[0]).modalities)}"
-        lines += [
-            "",
-            f"Next: python -m monai.bundle run {action} --dataset_dir {self.output_dir} --output_dir R",
-        ]
+        lines += ["", f"Next: {self._next()}"]
         return "\n".join(lines)
+
+    def _next(self) -> str:
+        """The whole chain, or prediction where there is no tag to train on."""
+        action, overlay = "monai.bundle run --config_file configs/inference.yaml", ""
+        if any((self._tags(splits["train"]) >= 0).any() for splits in self.splits):
+            action = "scripts.run_chain"
+            if _positive_volumes(self.output_dir, self.cases):
+                overlay = f" --cam_configs {Path(VOLUME_METHOD).stem}"
+        # modalities are named always: the configs' default is another list
+        names = f" --modalities {','.join(self._case(self.cases[0]).modalities)}" if self.cases else ""
+        return f"python -m {action} --dataset_dir {self.output_dir} --output_dir R{names}{overlay}"
 
     def _counts(self, cases: Sequence[str]) -> str:
         blank = sum(int(self._case(case).blank.sum()) for case in cases)

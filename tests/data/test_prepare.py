@@ -409,7 +409,9 @@ def test_a_phantom_is_made_once_and_prepared_like_any_scan(tmp_path, capsys):
         "workers": "1",
     }
     assert prepare_data("phantom", **arguments) == 0
-    assert "Next: python -m monai.bundle run training" in capsys.readouterr().out
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("Next: python -m scripts.run_chain --dataset_dir ")
+    assert last.endswith(" --output_dir R --modalities flair")
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.nii.gz")}
     assert prepare_data("phantom", **arguments) == 0
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.nii.gz")} == before

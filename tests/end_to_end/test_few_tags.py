@@ -82,7 +82,8 @@ def test_volumes_tags_alone_train_from_the_command_line(volumes, tmp_path):
 def test_preparing_says_which_method_learns_from_volumes(volumes):
     summary = volumes.summary()
     assert "4 cases are tagged positive as a whole: their slices stay untagged" in summary
-    assert "--config_file \"['configs/train.yaml','configs/method_volume_tags.yaml']\"" in summary
+    assert summary.splitlines()[-1].startswith("Next: python -m scripts.run_chain ")
+    assert summary.endswith(" --cam_configs method_volume_tags")
 
 
 def test_a_method_that_needs_slices_does_not_take_a_volume_for_one(volumes, tmp_path):
