@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -73,7 +74,8 @@ class LoadWeights:
                 else "give the overlays and the --modalities, --width and --levels that it was trained with"
             )
             raise ValueError(
-                f"checkpoint {self.checkpoint} does not fit the network ({finding}); {remedy}"
+                f"checkpoint {self.checkpoint} does not fit the network "
+                f"({textwrap.shorten(finding, 200, placeholder=' …')}); {remedy}"
             ) from error
         dataset = getattr(getattr(engine, "data_loader", None), "dataset", None)
         if isinstance(dataset, CaseDataset):
@@ -110,8 +112,36 @@ class LoadWeights:
             shared = [name for name in shared if name != "spatial_size"]
         changed = differing_ids({n: trained[n] for n in shared}, {n: self.settings[n] for n in shared})
         if changed:
-            found = "; ".join(f"{n} was {trained[n]}, is {self.settings[n]}" for n in changed)
+            found = "; ".join(text for n in changed for text in _differences(n, trained[n], self.settings[n]))
             raise ValueError(
-                f"checkpoint {self.checkpoint} was trained with other settings ({found}); give the same overlays "
-                f"and options as in training"
+                f"checkpoint {self.checkpoint} was trained with other settings ({found}); {self._remedy(trained)}"
             )
+
+    def _remedy(self, trained: Mapping[str, Any]) -> str:
+        segmenters = "labels_dir" in trained, str(self.settings.get("method")).endswith("ProbabilityInferer")
+        if segmenters == (True, False):
+            return (
+                "it is a segmenter's: use configs/inference_selftrain.yaml, or configs/evaluate.yaml with "
+                "configs/method_selftrain.yaml merged after it"
+            )
+        if segmenters == (False, True):
+            return "it is the CAM stage's: use configs/inference.yaml, or configs/evaluate.yaml alone"
+        return "give the same overlays and options as in training"
+
+
+def _differences(name: str, was: Any, now: Any) -> list[str]:
+    """What differs in a setting, leaf by leaf; parts of other classes by their classes alone."""
+    if not isinstance(was, Mapping) or not isinstance(now, Mapping):
+        return [] if was == now else [f"{name} was {_shown(was)}, is {_shown(now)}"]
+    if was.get("_target_") != now.get("_target_"):
+        return [f"{name} was {_shown(was)}, is {_shown(now)}"]
+    keys = [*was, *(key for key in now if key not in was)]
+    return [text for key in keys for text in _differences(f"{name}#{key}", was.get(key), now.get(key))]
+
+
+def _shown(value: Any) -> str:
+    return (
+        str(value["_target_"]).split(".")[-1]
+        if isinstance(value, Mapping) and "_target_" in value
+        else str(value)
+    )

@@ -10,6 +10,7 @@ from ignite.engine import Engine
 
 from bundle.data import CaseDataset
 from bundle.handlers import LoadWeights
+from tests.running import merged
 
 SETTINGS = {"modalities": ["flair", "t1c"], "width": 4}
 
@@ -32,6 +33,43 @@ def load(checkpoint: str, settings=SETTINGS, cases=()) -> None:
 def test_other_modalities_are_refused_by_name(tmp_path):
     with pytest.raises(ValueError, match=r"modalities was \['flair', 't1c'\], is \['t1c', 'flair'\]"):
         load(save(tmp_path), {**SETTINGS, "modalities": ["t1c", "flair"]})
+
+
+@pytest.mark.parametrize(
+    ("trained", "reading", "said"),
+    [
+        (
+            ("train_selftrain",),
+            ("evaluate",),
+            "it is a segmenter's: use configs/inference_selftrain.yaml, or configs/evaluate.yaml with "
+            "configs/method_selftrain.yaml merged after it",
+        ),
+        (("train_selftrain",), ("inference",), "it is a segmenter's: use configs/inference_selftrain.yaml"),
+        (("train",), ("inference_selftrain",), "it is the CAM stage's: use configs/inference.yaml"),
+        (("train",), ("evaluate", "method_selftrain"), "it is the CAM stage's: use configs/inference.yaml"),
+        (("train",), ("inference", "network_unet3"), "give the same overlays and options as in training"),
+    ],
+)
+def test_the_other_stages_weights_are_refused_in_a_line_that_names_the_config(
+    trained, reading, said, tmp_path
+):
+    with pytest.raises(ValueError, match="was trained with other settings") as error:
+        load(save(tmp_path, **settings_of(*trained)), settings_of(*reading))
+    text = str(error.value).replace(str(tmp_path), "")
+    assert said in text
+    assert ("branch was BasicUNet, is CamUNet" in text) == ("train_selftrain" in trained)
+    assert "\n" not in text
+    assert len(text) < 450
+
+
+def settings_of(*names: str) -> dict:
+    return {name: value for name, value in merged(*names).get().items() if name != "_meta_"}
+
+
+def test_of_a_part_what_differs_is_named(tmp_path):
+    pooling = {"_target_": "RankPooling", "decay_per_mille": 0.98}
+    with pytest.raises(ValueError, match=r"\(pooling#decay_per_mille was 0.98, is 0.5\)"):
+        load(save(tmp_path, pooling=pooling), {**SETTINGS, "pooling": {**pooling, "decay_per_mille": 0.5}})
 
 
 def test_cases_of_the_training_are_pointed_out(tmp_path):
