@@ -11,6 +11,7 @@ from bundle.chain.agreement import TagAgreement, tag_agreement
 from bundle.chain.stage import Stage, run_stage
 from bundle.data import datalist, truth_path
 from bundle.data.cache import write_json
+from bundle.handlers.weights import KNOWN_CASES
 
 POOR = 0.7  # balanced accuracy of masks that show little beyond chance
 VOLUME_TAGS = "method_volume_tags"  # of the CAM stage: its data may have no slice's own positive tag
@@ -137,7 +138,8 @@ class _ChainStage:
         """Masks, and maps where a next stage learns from them."""
         extras = {} if split == "test" else {"save_also": "cams"}
         title, result = f"{self.name}: masks of {split} cases", output_dir / "masks"
-        self._read(title, self.inference, result, split, extras)
+        known = () if split == "test" else (KNOWN_CASES,)  # its own cases, on purpose
+        self._read(title, self.inference, result, split, extras, known)
 
     def score(self, output_dir: Path) -> None:
         """Dice and ASSD of the test cases."""
@@ -157,7 +159,13 @@ class _ChainStage:
         return run_stage(stage)
 
     def _read(
-        self, title: str, configs: Sequence[str], result: Path, split: str, extras: Mapping[str, Any]
+        self,
+        title: str,
+        configs: Sequence[str],
+        result: Path,
+        split: str,
+        extras: Mapping[str, Any],
+        silenced: Sequence[str] = (),
     ) -> None:
         """One note for each result, so that what another stage has overwritten is made anew."""
         options = {**self.shared, "split": split, "checkpoint": self.checkpoint.resolve(), **extras}
@@ -169,6 +177,7 @@ class _ChainStage:
             note=result.parent / f"{result.stem}_made_by.json",
             result=result,
             needs=[self.checkpoint, *self._data(split)],
+            silenced=silenced,
         )
         run_stage(stage)
 

@@ -29,6 +29,7 @@ class Stage:
         note: file that records the stage's command and the state of what it read.
         result: file or folder that the stage leaves; without it the stage is not done.
         needs: files and folders whose change makes the result stale.
+        silenced: beginnings of warnings that tell nothing here, without commas and colons.
     """
 
     title: str
@@ -38,6 +39,7 @@ class Stage:
     note: Path
     result: Path
     needs: Sequence[Path] = ()
+    silenced: Sequence[str] = ()
 
     def command(self) -> list[str]:
         """As a user would type it."""
@@ -48,6 +50,18 @@ class Stage:
         for name, value in self.options.items():
             words += [f"--{name}", str(value)]
         return words
+
+    def environment(self) -> dict[str, str]:
+        """That of this process, in which the package can be imported and some warnings are silent."""
+        added = {
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(BUNDLE_ROOT), os.environ.get("PYTHONPATH")])),
+            "PYTHONWARNINGS": ",".join(
+                filter(
+                    None, [os.environ.get("PYTHONWARNINGS"), *(f"ignore:{text}" for text in self.silenced)]
+                )
+            ),
+        }
+        return {**os.environ, **added}
 
     def fingerprint(self) -> dict[str, Any]:
         """Command, what its configs say, and state of what it reads."""
@@ -83,9 +97,8 @@ def run_stage(stage: Stage) -> float:
     if stage.workflow == "training" and known["command"] == now["command"] and known["needs"] != now["needs"]:
         command += ["--resume", "False"]
     write_json(stage.note, {"fingerprint": known, "seconds": None})
-    path = os.pathsep.join(filter(None, [str(BUNDLE_ROOT), os.environ.get("PYTHONPATH")]))
     started = time.monotonic()
-    status = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, check=False).returncode
+    status = subprocess.run(command, env=stage.environment(), check=False).returncode
     if status:
         raise ValueError(
             f"{stage.title}: the command ended with exit status {status}, expected 0; what it printed above says "

@@ -15,6 +15,8 @@ from ignite.engine import Engine, Events
 from bundle.configuration import MODEL_IDS, differing_ids
 from bundle.data import CaseDataset
 
+KNOWN_CASES = "cases that were used to train or select"  # how a warning begins, by which it can be silenced
+
 
 def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     """Tensors and plain values of a checkpoint.
@@ -101,8 +103,8 @@ class LoadWeights:
         seen = [case for entry in dataset.data if (case := str(entry.get("case"))) in known]
         if seen:
             warnings.warn(
-                f"{len(seen)} of {len(dataset.data)} cases were used to train or select {self.checkpoint} "
-                f"({', '.join(seen[:5])}{', ...' if len(seen) > 5 else ''}): they say nothing of new patients",
+                f"{KNOWN_CASES} {self.checkpoint}: {len(seen)} of {len(dataset.data)} "
+                f"({', '.join(seen[:5])}{', ...' if len(seen) > 5 else ''}); they say nothing of new patients",
                 stacklevel=2,
             )
 

@@ -11,6 +11,7 @@ import pytest
 
 import bundle.chain.chain
 from bundle.chain import ChainOptions, Stage, run_chain
+from bundle.handlers.weights import KNOWN_CASES
 from tests.conftest import LPS, SHAPE
 
 GOOD, WORSE, BAD = (2, 3), (2, 3, 4), ()  # slices that are marked; 2 and 3 are tagged tumour
@@ -178,6 +179,17 @@ def test_other_tags_make_every_stage_stale_that_reads_them(pretend, prepared, tm
     (prepared / "cases" / "001" / "case.json").touch()
     assert training.fingerprint() != before[0]
     assert test.fingerprint() == before[1]
+
+
+def test_a_stages_own_cases_alone_are_predicted_without_a_warning(pretend, prepared, tmp_path):
+    ran = pretend(cam=GOOD, segmenter_1=GOOD)
+    run_chain(ChainOptions(prepared, tmp_path))
+    silent = {stage.title for stage in ran.stages if KNOWN_CASES in stage.silenced}
+    assert silent == {
+        f"{name}: masks of {split} cases"
+        for name in ("cam", "segmenter_1")
+        for split in ("train", "validation")
+    }
 
 
 def test_without_a_prepared_data_set_it_says_so(tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bundle.chain import Stage, run_stage
+from bundle.handlers.weights import KNOWN_CASES
 
 RUNNER = """
 import json, sys
@@ -165,3 +166,21 @@ def test_a_prediction_that_broke_off_does_not_pass_for_an_earlier_one(stage):
     stage.note.parent.with_name("runner.py").write_text(RUNNER)
     run_stage(reading)
     assert len(calls(stage)) == 3
+
+
+def test_a_warning_that_tells_nothing_is_silent_and_every_other_is_heard(stage, capfd, monkeypatch):
+    monkeypatch.delenv("PYTHONWARNINGS", raising=False)
+    warn = "import warnings; warnings.warn(f'{KNOWN_CASES} x (3)'); warnings.warn('another')"
+    runner = stage.note.parent.with_name("runner.py")
+    runner.write_text(f"KNOWN_CASES = {KNOWN_CASES!r}\n{warn}\n{RUNNER}")
+    run_stage(replace(stage, silenced=(KNOWN_CASES,)))
+    printed = capfd.readouterr().err
+    assert "another" in printed
+    assert KNOWN_CASES not in printed
+
+
+def test_warnings_silenced_before_stay_so(stage, monkeypatch):
+    monkeypatch.setenv("PYTHONWARNINGS", "ignore:mine")
+    assert (
+        replace(stage, silenced=("a", "b")).environment()["PYTHONWARNINGS"] == "ignore:mine,ignore:a,ignore:b"
+    )

@@ -74,7 +74,7 @@ def test_of_a_part_what_differs_is_named(tmp_path):
 
 def test_cases_of_the_training_are_pointed_out(tmp_path):
     checkpoint = save(tmp_path, training_cases=["017"], validation_cases=["018"])
-    with pytest.warns(UserWarning, match=r"2 of 3 cases were used to train or select .* \(017, 018\)"):
+    with pytest.warns(UserWarning, match=r"cases that were used to train or select .*: 2 of 3 \(017, 018\)"):
         load(checkpoint, cases=["017", "018", "019"])
 
 
