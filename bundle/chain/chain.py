@@ -15,6 +15,7 @@ from bundle.handlers.weights import KNOWN_CASES
 
 POOR = 0.7  # balanced accuracy of masks that show little beyond chance
 VOLUME_TAGS = "method_volume_tags"  # of the CAM stage: its data may have no slice's own positive tag
+CONFIGS_TRUSTED = "parsing config_file"  # MONAI's notice that configs are code; the first stage shows it
 TOLERANCE = 0.02  # of balanced accuracy: a validation split of some hundred slices tells no finer
 
 
@@ -121,6 +122,7 @@ class _ChainStage:
         self.training_options: Mapping[str, Any] = {}
         self.reading_options: Mapping[str, Any] = {}
         self.needs: Sequence[Path] = ()
+        self.training_silenced: Sequence[str] = ()
 
     def run(self, validation: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Train, draw the training and the validation cases; seconds and agreement for the report."""
@@ -155,6 +157,7 @@ class _ChainStage:
             note=self.folder / "training.json",
             result=self.checkpoint,
             needs=[*self._data("train"), *self._data("validation"), *self.needs],
+            silenced=self.training_silenced,
         )
         return run_stage(stage)
 
@@ -177,7 +180,7 @@ class _ChainStage:
             note=result.parent / f"{result.stem}_made_by.json",
             result=result,
             needs=[self.checkpoint, *self._data(split)],
-            silenced=silenced,
+            silenced=[CONFIGS_TRUSTED, *silenced],
         )
         run_stage(stage)
 
@@ -213,6 +216,7 @@ class _SegmenterStage(_ChainStage):
         self.training_options = {**own, "labels_dir": labels_dir.resolve()}
         self.reading_options = options.segmenter_options
         self.needs = [labels_dir]
+        self.training_silenced = [CONFIGS_TRUSTED]
 
 
 def _to_be_scored(options: ChainOptions) -> bool:

@@ -94,7 +94,7 @@ def typed(wide) -> tuple[Path, str]:
     output_dir = wide.with_name("typed")
     run = type_chain(wide, output_dir)
     assert run.returncode == 0, run.stdout + run.stderr
-    return output_dir, run.stdout
+    return output_dir, run.stdout + run.stderr
 
 
 def test_one_command_goes_from_tags_to_masks(typed):
@@ -113,6 +113,12 @@ def test_one_command_goes_from_tags_to_masks(typed):
         assert tags["empty"] + tags["false"] == 3
     assert report["made_by"] == ("segmenter_1" if report["stages"][1]["accepted"] else "cam")
     assert f"masks by {report['made_by']}" in printed
+
+
+def test_the_log_tells_once_that_configs_are_code_and_alarms_nobody(typed):
+    _, printed = typed
+    assert printed.count("Only proceed if this config is from a source you trust") == 1
+    assert "were used to train" not in printed
 
 
 def test_the_masks_are_those_that_were_scored(typed):
