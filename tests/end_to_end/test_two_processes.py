@@ -19,10 +19,12 @@ CONFIG = "['configs/train.yaml','configs/method_paper.yaml','configs/run_multi_g
 OPTIONS = {**TRAINING, "batch_size": 1, "learning_rate": 0.01, "validate#dataloader#batch_size": 2}
 
 
-def start(dataset_dir: Path, output_dir: Path, epochs: int) -> subprocess.Popen[str]:
-    given = {**OPTIONS, "epochs": epochs, "dataset_dir": dataset_dir, "output_dir": output_dir}
+def start(
+    dataset_dir: Path, output_dir: Path, epochs: int, config: str = CONFIG, **options
+) -> subprocess.Popen[str]:
+    given = {**(options or OPTIONS), "epochs": epochs, "dataset_dir": dataset_dir, "output_dir": output_dir}
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command = typed("run", "training", "--config_file", CONFIG, *flags(**given), launcher=launcher)
+    command = typed("run", "training", "--config_file", config, *flags(**given), launcher=launcher)
     return subprocess.Popen(**command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
