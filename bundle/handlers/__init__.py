@@ -7,7 +7,7 @@ from bundle.handlers.broadcast_buffers import BroadcastBuffers
 from bundle.handlers.evaluation import EvaluationReport
 from bundle.handlers.loss_term import LossTermHandler, LossTermHandlers, ramp_up
 from bundle.handlers.prediction_sheet import PredictionSheet
-from bundle.handlers.process_group import leave_process_group
+from bundle.handlers.process_group import join_process_group, leave_process_group
 from bundle.handlers.run_state import RandomState, RunState
 from bundle.handlers.tag_metrics import TagAccuracy, TagCrossEntropy
 from bundle.handlers.volume_metrics import VolumeCrossEntropy
@@ -28,6 +28,7 @@ __all__ = [
     "TagAccuracy",
     "TagCrossEntropy",
     "VolumeCrossEntropy",
+    "join_process_group",
     "leave_process_group",
     "ramp_up",
     "trust_of_entropies",

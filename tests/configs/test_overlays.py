@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from itertools import product
+from itertools import permutations, product
 
 import pytest
 import torch
@@ -46,7 +46,7 @@ AXES = {
         "batch_size",
         "workers",
         "patience",
-        "early_stop",
+        *("early_stop", "watched"),
     },
 }
 TERMS = {"classification", "er", "kd", "cmer"}
@@ -173,6 +173,18 @@ def test_every_method_trains(method, dataset_dir, tmp_path):
     found = {name.removeprefix("loss_") for name in metrics if name.startswith("loss_")}
     weights = trained.parser.get_parsed_content("loss").weights
     assert found == {term for term in terms_of(method) if weights[term] > 0}
+
+
+ATTACHED = ("run_multi_gpu", "run_early_stop", "method_annealed_pooling")
+
+
+@pytest.mark.parametrize("order", list(permutations(ATTACHED)), ids=names)
+def test_what_overlays_do_at_the_start_adds_up_in_any_order(order):
+    alone = [merged("train", name)["initialize"] for name in ("train", *ATTACHED)]
+    base, found = alone[0], merged("train", *order)["initialize"]
+    assert found[: len(base)] == base
+    assert sorted(found) == sorted([*base, *(line for lines in alone[1:] for line in lines[len(base) :])])
+    assert len(found) == len(base) + 5
 
 
 def test_the_papers_recipe_trains(dataset_dir, tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from bundle.handlers import join_process_group
 from tests.conftest import MODALITIES
 from tests.end_to_end.test_resuming import assert_same_run
 from tests.running import SIZE, TRAINING, flags, make_raw, prepare, run_here, typed, workflow
@@ -108,6 +109,22 @@ def test_inference_takes_the_checkpoint(runs, dataset_dir, tmp_path):
     where = {"dataset_dir": str(dataset_dir), "output_dir": str(tmp_path), "checkpoint": checkpoint}
     run_here("inference", "method_paper", **SIZE, **where)
     assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["003.nii.gz", "004.nii.gz"]
+
+
+def test_it_goes_with_an_early_stop_and_an_annealed_pooling(dataset_dir, tmp_path):
+    parts = ("train", "method_annealed_pooling", "run_multi_gpu", "run_early_stop")
+    config = str([f"configs/{name}.yaml" for name in parts])
+    options = {**OPTIONS, "patience": 1, "learning_rate": 0.0}
+    finish(start(dataset_dir, tmp_path, 2, config, **options))
+    trainer = last(tmp_path)["trainer"]
+    assert trainer["iteration"] == 2 * trainer["epoch_length"]
+    assert len(last(tmp_path)["random_by_rank"]) == 2
+
+
+def test_without_torchrun_it_says_so(monkeypatch):
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    with pytest.raises(ValueError, match="expected to be started by torchrun, found no LOCAL_RANK"):
+        join_process_group()
 
 
 def test_the_modalities_are_those_of_the_cohort():
