@@ -4,6 +4,7 @@ from bundle.handlers.annealed_pooling import AnnealedPooling
 from bundle.handlers.averaged_weights import AveragedWeights
 from bundle.handlers.branch_trust import BranchTrust, trust_of_entropies
 from bundle.handlers.broadcast_buffers import BroadcastBuffers
+from bundle.handlers.early_stop import EarlyStop
 from bundle.handlers.evaluation import EvaluationReport
 from bundle.handlers.loss_term import LossTermHandler, LossTermHandlers, ramp_up
 from bundle.handlers.prediction_sheet import PredictionSheet
@@ -18,6 +19,7 @@ __all__ = [
     "AveragedWeights",
     "BranchTrust",
     "BroadcastBuffers",
+    "EarlyStop",
     "EvaluationReport",
     "LoadWeights",
     "LossTermHandler",

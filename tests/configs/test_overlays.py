@@ -184,7 +184,7 @@ def test_what_overlays_do_at_the_start_adds_up_in_any_order(order):
     base, found = alone[0], merged("train", *order)["initialize"]
     assert found[: len(base)] == base
     assert sorted(found) == sorted([*base, *(line for lines in alone[1:] for line in lines[len(base) :])])
-    assert len(found) == len(base) + 5
+    assert len(found) == len(base) + 4
 
 
 def test_the_papers_recipe_trains(dataset_dir, tmp_path):
