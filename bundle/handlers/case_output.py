@@ -26,6 +26,7 @@ class CaseOutput:
         mask: true mask (X, Y, Z), or ``None``.
         image: the scan (K, X, Y, Z), or ``None``.
         affine: voxel to RAS mm, or ``None``.
+        present: which of the maps are of a branch that is there, bool (N + 1,), or ``None`` for all.
     """
 
     case: str
@@ -35,6 +36,7 @@ class CaseOutput:
     mask: np.ndarray | None
     image: np.ndarray | None
     affine: np.ndarray | None
+    present: np.ndarray | None = None
 
     @classmethod
     def from_item(cls, item: dict[str, Any]) -> CaseOutput:
@@ -54,7 +56,16 @@ class CaseOutput:
             mask=_to_array(item.get("mask")),
             image=_to_array(item.get("image")),
             affine=_to_array(item.get("affine")),
+            present=_to_array(item.get("present")),
         )
+
+    def those_present(self, values: Any) -> Any:
+        """Of names (a sequence) or arrays (N + 1, …) those of the maps that are present."""
+        if self.present is None:
+            return values
+        if isinstance(values, np.ndarray):
+            return values[self.present]
+        return [value for value, shown in zip(values, self.present, strict=True) if shown]
 
     def panel(self, names: Sequence[str]) -> CasePanel:
         """Return the slice that a contact sheet shows; the case must have an image."""

@@ -15,7 +15,7 @@ from ignite.engine import Engine, Events
 
 from bundle.handlers.case_output import case_outputs, check_names
 from bundle.metrics.case_panel import CasePanel
-from bundle.metrics.case_scores import CaseScores, score_case
+from bundle.metrics.case_scores import CaseScores, check_maps, score_case
 from bundle.metrics.contact_sheet import SheetBlock, draw_contact_sheet, pick_cases
 from bundle.metrics.mask_rule import MaskRule
 from bundle.metrics.report import write_rows, write_summary
@@ -33,7 +33,8 @@ class EvaluationReport:
     does not grow with the number of cases.
 
     Written on completion: ``metrics.csv``, ``summary.json`` and, where images were given,
-    ``contact_sheet.png`` with the best, median and worst case by fused Dice. The table is printed. With
+    ``contact_sheet.png`` with the best, median and worst case by fused Dice. A map that the item's ``present``
+    (N + 1,) says is of a missing branch has no row and counts in no mean. The table is printed. With
     several processes the cases are gathered, a case that two of them saw (a sampler's padding) counts once,
     and the first process writes.
 
@@ -81,12 +82,13 @@ class EvaluationReport:
         for case in case_outputs(engine):
             if case.case in self._scores:
                 continue
+            check_maps(case.case, case.cams, case.masks, case.mask, self.names)
             self._scores[case.case] = score_case(
                 case.case,
-                case.cams,
-                case.masks,
+                case.those_present(case.cams),
+                case.those_present(case.masks),
                 case.mask,
-                names=self.names,
+                names=case.those_present(self.names),
                 spacing_mm=case.spacing_mm,
                 thresholds=self.thresholds,
             )
@@ -111,7 +113,9 @@ class EvaluationReport:
         if idist.get_rank() != 0:
             return
         self.output_dir.mkdir(parents=True, exist_ok=True)
-        self.summary = write_summary(self.output_dir / "summary.json", scores, self.rule, self.thresholds)
+        self.summary = write_summary(
+            self.output_dir / "summary.json", scores, self.rule, self.thresholds, self.names
+        )
         rows = [row for entry in scores for row in entry.rows]
         write_rows(self.output_dir / "metrics.csv", rows, self.rule)
         blocks = [

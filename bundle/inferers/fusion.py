@@ -32,8 +32,8 @@ class FuseMapsd(Transform):
 
     Reads ``pred`` as :class:`bundle.inferers.VolumeInferer` gives it; writes ``cams`` (N + G + 1, H, W, S), the
     fused map of all branches last, ``probabilities`` (N, S), the slices' probability of tumour in each branch (nan
-    without its modality), and
-    ``trust`` (N,), the weight of each branch, 0 for a missing one.
+    without its modality), ``trust`` (N,), the weight of each branch, 0 for a missing one, and ``present``
+    (N + G + 1,), which of the maps show anything: those of a branch that is there.
     Branches of modalities that ``available`` (K,) says are missing take no part, and their maps are 0.
 
     Args:
@@ -69,6 +69,8 @@ class FuseMapsd(Transform):
         d["cams"] = torch.cat([cams, *(one[None] for one in fused)])
         d["probabilities"] = torch.where(present[:, None], pred["logits"].sigmoid(), torch.nan)
         d["trust"] = trust * present
+        shown = [bool(present[members].any()) for members in (*self.members, everyone)]
+        d["present"] = torch.cat([present, present.new_tensor(shown)])
         return d
 
     def _fused(self, cams: torch.Tensor, trust: torch.Tensor, members: list[int]) -> torch.Tensor:

@@ -46,7 +46,8 @@ class SavePredictionsd(Transform):
     Reads ``masks`` and ``cams`` (M, X, Y, Z), as :class:`bundle.refinement.MaskMapsd` leaves them.
     ``masks/<case>.nii.gz`` is the fused mask, uint8. On request:
     ``masks/<modality>/<case>.nii.gz``, ``cams/<modality or fused>/<case>.nii.gz`` (float32 in [0, 1]) and
-    ``probabilities/<case>.csv`` (one row a slice, one column a modality).
+    ``probabilities/<case>.csv`` (one row a slice, one column a modality). A map
+    that ``present`` (M,) says is of a missing branch gets no file.
 
     Args:
         output_dir: of the run.
@@ -66,7 +67,10 @@ class SavePredictionsd(Transform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         case, affine = data["case"], data["affine"]
         masks, cams = (data[key].cpu().numpy() for key in ("masks", "cams"))
-        for name, mask, cam in zip(self.names, masks, cams, strict=True):
+        present = data.get("present", [True] * len(self.names))
+        for name, mask, cam, shown in zip(self.names, masks, cams, present, strict=True):
+            if not shown:
+                continue
             if name == FUSED:
                 _save(mask, affine, self.output_dir / "masks" / f"{case}.nii.gz")
             elif "masks" in self.extras:

@@ -180,7 +180,8 @@ def _draw_title(figure: Figure, block: SheetBlock, x: float, y: float) -> None:
 def _draw_row_label(figure: Figure, block: SheetBlock, row: int, x: float, y: float) -> None:
     label = block.panel.names[row]
     if block.scores is not None:
-        label += _percent(block.scores.rows[row].dice, prefix="\n")
+        dice = {scored.map: scored.dice for scored in block.scores.rows}.get(label, math.nan)
+        label += _percent(dice, prefix="\n")
     size = min(10.0, 90.0 / max(len(line) for line in label.splitlines()))  # nine letters fill the margin
     figure.text(x, y, label, color=TEXT, fontsize=size, ha="right", va="center", linespacing=1.4)
 

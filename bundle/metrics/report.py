@@ -77,6 +77,7 @@ def write_summary(
     scores: Sequence[CaseScores],
     rule: MaskRule,
     thresholds: Sequence[float] = THRESHOLDS,
+    names: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Write the summary of all cases as JSON (undefined values as null) and return it (as nan).
 
@@ -85,13 +86,14 @@ def write_summary(
         scores: one entry a case.
         rule: what made the masks; ``threshold`` is its number or name, ``mask_steps`` what came after it.
         thresholds: those of the curves.
+        names: see `summarise`.
     """
     summary = {
         "threshold": rule.threshold,
         "mask_steps": list(rule.steps),
         "units": "Dice as fractions of 1, distances in mm, volumes in ml; sd is the sample SD (n - 1)",
         "empty_policy": list(EMPTY_POLICY),
-        **summarise(scores, thresholds),
+        **summarise(scores, thresholds, names),
     }
     text = json.dumps(_without_nan(summary), indent=2, allow_nan=False)
     Path(path).write_text(text + "\n", encoding="utf-8")

@@ -17,7 +17,11 @@ CURVE_NOTE = (
 )
 
 
-def summarise(scores: Sequence[CaseScores], thresholds: Sequence[float] = THRESHOLDS) -> dict[str, Any]:
+def summarise(
+    scores: Sequence[CaseScores],
+    thresholds: Sequence[float] = THRESHOLDS,
+    names: Sequence[str] | None = None,
+) -> dict[str, Any]:
     """Summarise all cases, map by map.
 
     Headline figures are over the cases whose truth is not empty; cases with an empty truth are reported under
@@ -25,34 +29,37 @@ def summarise(scores: Sequence[CaseScores], thresholds: Sequence[float] = THRESH
     1).
 
     Args:
-        scores: one entry a case; all with the same maps in the same order.
+        scores: one entry a case.
         thresholds: those of the curves in ``scores``.
+        names: maps, in this order; a case may lack some, whose branch it has not, and is not counted there. By
+            default those of the first case.
 
     Returns:
         ``{"n_cases", "n_without_mask", "maps": {name: {…}}}``; fractions, mm and ml; nan where undefined.
 
     Raises:
-        ValueError: if there is no case, or a case has other maps than the first.
+        ValueError: if there is no case, or a case has other maps.
     """
     if not scores:
         raise ValueError("no case was scored: expected at least one; check the data list of the evaluation")
-    names = [row.map for row in scores[0].rows]
+    every = list(names or [row.map for row in scores[0].rows])
+    of_map: dict[str, list[tuple[CaseRow, np.ndarray]]] = {name: [] for name in every}
     for entry in scores:
         found = [row.map for row in entry.rows]
-        if found != names:
+        expected = every if names is None else [name for name in every if name in {*found, every[-1]}]
+        if found != expected:
             raise ValueError(
-                f"case {entry.case}: expected the maps {names}, found {found}; score all cases alike"
+                f"case {entry.case}: expected the maps {every}, found {found}; score all cases alike"
             )
+        for row, curve in zip(entry.rows, entry.curves, strict=True):
+            of_map[row.map].append((row, curve))
     return {
         "n_cases": len(scores),
         "n_without_mask": sum(entry.fused.empty_truth is None for entry in scores),
         "maps": {
-            name: _summarise_map(
-                [entry.rows[index] for entry in scores],
-                np.stack([entry.curves[index] for entry in scores]),
-                thresholds,
-            )
-            for index, name in enumerate(names)
+            name: _summarise_map([row for row, _ in held], np.stack([curve for _, curve in held]), thresholds)
+            for name, held in of_map.items()
+            if held
         },
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from bundle.inferers import FuseMapsd
+from bundle.metrics import read_rows
 from tests.conftest import MODALITIES
 from tests.running import SIZE, flags, run_here, run_typed
 
@@ -73,6 +75,28 @@ def test_any_one_modality_is_scored_on_a_prepared_data_set(modality, dataset_dir
     with (tmp_path / "metrics.csv").open(newline="") as file:
         rows = [row for row in csv.reader(file) if row and "fused" in row]
     assert [row[0] for row in rows] == ["004"]
+
+
+def test_a_branch_that_is_missing_has_no_row_and_no_file(lacking, checkpoint, tmp_path):
+    where = {"dataset_dir": str(lacking), "output_dir": str(tmp_path / "run"), "checkpoint": checkpoint}
+    with pytest.warns(UserWarning, match="case 004: modality t1c is missing"):
+        run_here("inference", **SIZE, **where, save_also="masks,cams")
+    for kind in ("masks", "cams"):
+        found = {path.name for path in (tmp_path / "run" / kind / "t1c").iterdir()}
+        assert found == {"003.nii.gz"}
+        assert len(list((tmp_path / "run" / kind / "flair").iterdir())) == 2
+    with pytest.warns(UserWarning, match="case 004: modality t1c is missing"):
+        run_here("evaluate", **SIZE, **where, also_fuse="flair-t1c")
+    rows = read_rows(tmp_path / "run" / "metrics.csv")
+    assert [(row.case, row.map) for row in rows] == [
+        *(("003", name) for name in ("flair", "t1c", "flair-t1c", "fused")),
+        *(("004", name) for name in ("flair", "flair-t1c", "fused")),
+    ]
+    maps = json.loads((tmp_path / "run" / "summary.json").read_text())["maps"]
+    assert {name: found["n"] for name, found in maps.items()} == {
+        **{"flair": 2, "t1c": 1},
+        **{"flair-t1c": 2, "fused": 2},
+    }
 
 
 def test_raw_scans_with_one_modality_give_what_the_prepared_ones_give(raw, dataset_dir, checkpoint, tmp_path):

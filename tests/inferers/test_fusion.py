@@ -74,6 +74,14 @@ def test_the_map_of_a_missing_branch_is_0():
     assert found[-1].flatten().tolist() == pytest.approx([0.8, 0.5])
 
 
+def test_which_maps_are_present_is_told():
+    fuse = FuseMapsd(names=["t1", "t2", "flair"], groups=["t1-t2", "flair"])
+    pred = {"cam": CAMS, "logits": torch.zeros(3, 2)}
+    assert fuse({"pred": pred})["present"].all()
+    found = fuse({"pred": pred, "available": torch.tensor([True, False, False])})["present"]
+    assert found.tolist() == [True, False, False, True, False, True]  # a group without a branch shows nothing
+
+
 def test_a_missing_branch_says_nothing_of_slices():
     pred = {"cam": CAMS, "logits": torch.zeros(3, 2)}
     found = FuseMapsd()({"pred": pred, "available": torch.tensor([True, True, False])})["probabilities"]

@@ -108,6 +108,20 @@ def test_a_case_with_other_maps_is_an_error():
     odd = CaseScores("z", CASES[0].rows[1:], CASES[0].curves[1:])
     with pytest.raises(ValueError, match="case z: expected the maps"):
         summarise([CASES[0], odd], THRESHOLDS)
+    with pytest.raises(ValueError, match="case z: expected the maps"):
+        summarise(
+            [odd], THRESHOLDS, [*(row.map for row in odd.rows), "another"]
+        )  # the last one is never missing
+
+
+def test_a_case_that_lacks_a_branch_counts_in_no_mean_of_it():
+    names = [row.map for row in CASES[0].rows]
+    lacking = CaseScores("z", CASES[0].rows[1:], CASES[0].curves[1:])
+    maps = summarise([lacking, *CASES], THRESHOLDS, names)["maps"]
+    assert list(maps) == names
+    assert maps[names[0]] == summarise(CASES, THRESHOLDS)["maps"][names[0]]
+    assert maps["fused"]["n"] == len(CASES) + 1
+    assert list(summarise([lacking], THRESHOLDS, names)["maps"]) == names[1:]
 
 
 def test_the_table_gives_mean_dice_first_and_fused_last():
