@@ -101,6 +101,11 @@ def case_outputs(engine: Engine) -> Iterator[CaseOutput]:
         yield CaseOutput.from_item({**cast("dict[str, Any]", source), **cast("dict[str, Any]", item)})
 
 
+def shown_by(engine: Engine) -> str:
+    """What an evaluator's maps are, as its inferer says; CAMs if it says nothing."""
+    return str(getattr(getattr(engine, "inferer", None), "shown", "CAM"))
+
+
 def check_names(names: Sequence[str]) -> tuple[str, ...]:
     """Refuse names of maps that do not end in ``fused`` or repeat one."""
     if isinstance(names, str) or len(names) < 2 or names[-1] != FUSED or len(set(names)) != len(names):

@@ -13,7 +13,7 @@ import torch
 from ignite import distributed as idist
 from ignite.engine import Engine, Events
 
-from bundle.handlers.case_output import case_outputs, check_names
+from bundle.handlers.case_output import case_outputs, check_names, shown_by
 from bundle.metrics.case_panel import CasePanel
 from bundle.metrics.case_scores import CaseScores, check_maps, score_case
 from bundle.metrics.contact_sheet import SheetBlock, draw_contact_sheet, pick_cases
@@ -123,7 +123,7 @@ class EvaluationReport:
         ]
         written = ["metrics.csv", "summary.json"]
         if blocks:
-            draw_contact_sheet(self.output_dir / "contact_sheet.png", blocks, self.rule)
+            draw_contact_sheet(self.output_dir / "contact_sheet.png", blocks, self.rule, shown_by(engine))
             written.append("contact_sheet.png")
         print(f"\n{format_table(self.summary)}\n")
         print("\n".join(str(self.output_dir / name) for name in written), flush=True)

@@ -9,7 +9,7 @@ import numpy as np
 from ignite import distributed as idist
 from ignite.engine import Engine, Events
 
-from bundle.handlers.case_output import case_outputs, check_names
+from bundle.handlers.case_output import case_outputs, check_names, shown_by
 from bundle.metrics import MaskRule
 from bundle.metrics.case_panel import CasePanel
 from bundle.metrics.case_scores import check_maps
@@ -68,5 +68,5 @@ class PredictionSheet:
             for title, case in pick_largest(self._volumes_ml).items()
         ]
         path = self.output_dir / "predictions.png"
-        draw_contact_sheet(path, blocks, self.rule)
+        draw_contact_sheet(path, blocks, self.rule, shown_by(engine))
         print(path, flush=True)

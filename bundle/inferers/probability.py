@@ -15,6 +15,8 @@ class ProbabilityInferer(VolumeInferer):
     the map is 0 where the reader keeps to the foreground.
     """
 
+    shown = "probability"
+
     def read(
         self, image: torch.Tensor, network: nn.Module, foreground: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:

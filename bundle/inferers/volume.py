@@ -37,7 +37,12 @@ class VolumeInferer(Inferer):
         precision: see :class:`bundle.inferers.TwoViewInferer`.
         average_views: further views of each slice that the evidence is averaged over, as
             :class:`bundle.inferers.AveragedViews` has them; none by default.
+
+    Attributes:
+        shown: what the maps are, for pictures.
     """
+
+    shown = "CAM"
 
     def __init__(
         self,

@@ -25,6 +25,7 @@ FAINT = "#9aa0a6"
 MASK = "#00d5ff"
 TRUTH = "#7dff5c"
 CAM_COLOURS = "inferno"
+SYMBOLS = {"probability": "p"}  # of what a map shows, where the legend has no room
 # Inches: a panel's longer side, the gap between panels, and what surrounds a block of panels.
 PANEL, GAP, LEFT, TOP, BOTTOM, BLOCK_GAP = 1.65, 0.04, 0.85, 0.78, 0.5, 0.2
 
@@ -79,13 +80,16 @@ def pick_largest(prediction_ml: dict[str, float], number: int = 3) -> dict[str, 
     return {ranks[i] if i < len(ranks) else f"prediction {i + 1}": case for i, case in enumerate(ranked)}
 
 
-def draw_contact_sheet(path: Path | str, blocks: Sequence[SheetBlock], rule: MaskRule) -> Figure:
-    """Draw cases side by side; rows are the maps, columns image, CAM, mask and, where it is known, truth.
+def draw_contact_sheet(
+    path: Path | str, blocks: Sequence[SheetBlock], rule: MaskRule, shown: str = "CAM"
+) -> Figure:
+    """Draw cases side by side; rows are the maps, columns image, map, mask and, where it is known, truth.
 
     Args:
         path: PNG file to write; its folder must exist.
         blocks: the cases, left to right; all with the same maps.
         rule: what made the masks, for the legend.
+        shown: what the maps are, ``CAM`` or ``probability``.
 
     Returns:
         The figure, as drawn.
@@ -102,7 +106,7 @@ def draw_contact_sheet(path: Path | str, blocks: Sequence[SheetBlock], rule: Mas
                 f"case {block.panel.case}: expected the maps {names}, found {block.panel.names}; "
                 "draw only cases with the same modalities"
             )
-    columns = ["image", "CAM", "mask"]
+    columns = ["image", shown, "mask"]
     if any(block.panel.truth is not None for block in blocks):
         columns.append("truth")
     # One box for all panels, as high and as wide as the largest slice; smaller ones are centred in it.
@@ -129,7 +133,7 @@ def draw_contact_sheet(path: Path | str, blocks: Sequence[SheetBlock], rule: Mas
                     axes.set_title(kind, color=FAINT, fontsize=9, pad=3)
             middle = (bottom + cell_height / 2) / height
             _draw_row_label(figure, block, row, (left + LEFT - 0.1) / width, middle)
-    _draw_legend(figure, rule, "truth" in columns)
+    _draw_legend(figure, rule, SYMBOLS.get(shown, shown), "truth" in columns)
     figure.savefig(path, dpi=150, facecolor=BACKGROUND)
     return figure
 
@@ -140,7 +144,7 @@ def _draw_panel(axes: Axes, panel: CasePanel, row: int, kind: str) -> None:
     extent = (0.0, width, height, 0.0)
     axes.set_axis_off()
     axes.imshow(panel.images[row], cmap="gray", vmin=0, vmax=255, extent=extent, interpolation="bilinear")
-    if kind == "CAM":
+    if kind not in ("image", "mask", "truth"):
         cam = panel.cams[row] / 255.0
         colours = colormaps[CAM_COLOURS](cam)
         colours[..., 3] = np.clip(1.5 * cam, 0.0, 0.8)  # where the map is low, the anatomy stays visible
@@ -190,12 +194,12 @@ def _percent(dice: float, prefix: str) -> str:
     return "" if math.isnan(dice) else f"{prefix}{100 * dice:.1f} %"
 
 
-def _draw_legend(figure: Figure, rule: MaskRule, with_truth: bool) -> None:
+def _draw_legend(figure: Figure, rule: MaskRule, symbol: str, with_truth: bool) -> None:
     """Draw the colour bar of the maps and the colours of the outlines along the bottom."""
     width, height = figure.get_size_inches()
     x = BLOCK_GAP + LEFT
     y = 0.2 / height
-    figure.text(x / width, y, "CAM 0", color=FAINT, fontsize=9, va="center")
+    figure.text(x / width, y, f"{symbol} 0", color=FAINT, fontsize=9, va="center")
     bar = figure.add_axes(((x + 0.55) / width, 0.15 / height, 1.1 / width, 0.1 / height), label="colour bar")
     scale = figure.colorbar(
         ScalarMappable(Normalize(0, 1), cmap=CAM_COLOURS),
@@ -206,14 +210,14 @@ def _draw_legend(figure: Figure, rule: MaskRule, with_truth: bool) -> None:
     scale.outline.set_visible(False)  # type: ignore[operator]
     bar.tick_params(labelbottom=False, bottom=False, top=True, color=FAINT, length=3)
     figure.text((x + 1.72) / width, y, "1", color=FAINT, fontsize=9, va="center")
-    figure.text((x + 2.05) / width, y, _legend_of(rule), color=MASK, fontsize=9, va="center")
+    figure.text((x + 2.05) / width, y, _legend_of(rule, symbol), color=MASK, fontsize=9, va="center")
     if with_truth:
         figure.text(
             (x + (3.95 if rule.steps else 3.4)) / width, y, "truth", color=TRUTH, fontsize=9, va="center"
         )
 
 
-def _legend_of(rule: MaskRule) -> str:
+def _legend_of(rule: MaskRule, symbol: str) -> str:
     """Short enough for the narrowest sheet."""
-    made = f"by {rule.threshold}" if isinstance(rule.threshold, str) else f"CAM > {rule.threshold:g}"
+    made = f"by {rule.threshold}" if isinstance(rule.threshold, str) else f"{symbol} > {rule.threshold:g}"
     return f"mask: {made}{', tidied' if rule.steps else ''}"

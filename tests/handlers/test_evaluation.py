@@ -8,10 +8,12 @@ import torch
 from ignite.engine import Events
 from monai.data import DataLoader, Dataset
 from monai.engines import SupervisedEvaluator
+from monai.inferers import SimpleInferer
 from torch import multiprocessing
 
 from bundle.handlers.evaluation import EvaluationReport
 from bundle.handlers.prediction_sheet import PredictionSheet
+from bundle.inferers import CamInferer, ProbabilityInferer
 from bundle.metrics import FUSED, MaskRule, read_rows
 
 NAMES = ["flair", FUSED]
@@ -50,11 +52,12 @@ class Restore:
         return {**data, **found, **grid, **self.changes}
 
 
-def run_evaluator(handler, numbers=(0, 1, 2, 3), **changes) -> SupervisedEvaluator:
+def run_evaluator(handler, numbers=(0, 1, 2, 3), inferer=None, **changes) -> SupervisedEvaluator:
     evaluator = SupervisedEvaluator(
         device=torch.device("cpu"),
         val_data_loader=DataLoader(Dataset([make_case(number) for number in numbers]), batch_size=2),
         network=torch.nn.Identity(),
+        inferer=inferer,
         postprocessing=Restore(**changes),
         val_handlers=[handler],
     )
@@ -88,7 +91,7 @@ def test_the_sheet_shows_best_median_and_worst(tmp_path, monkeypatch):
     drawn = {}
     monkeypatch.setattr(
         "bundle.handlers.evaluation.draw_contact_sheet",
-        lambda path, blocks, rule: drawn.update({block.title: block.panel.case for block in blocks}),
+        lambda path, blocks, rule, shown: drawn.update({block.title: block.panel.case for block in blocks}),
     )
     run_evaluator(EvaluationReport(tmp_path, NAMES))
     assert drawn == {"best": "case 0", "median": "case 1", "worst": "case 2"}
@@ -178,12 +181,23 @@ def test_a_prediction_sheet_shows_the_largest_masks(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(
         "bundle.handlers.prediction_sheet.draw_contact_sheet",
-        lambda path, blocks, rule: drawn.extend((block.panel.case, block.panel.truth) for block in blocks),
+        lambda path, blocks, rule, shown: drawn.extend((b.panel.case, b.panel.truth) for b in blocks),
     )
     sheet = PredictionSheet(tmp_path, NAMES)
     run_evaluator(sheet, numbers=(3, 0, 1, 2), mask=None)
     assert drawn == [("case 0", None), ("case 1", None), ("case 2", None)]
     assert len(sheet._panels) == 3
+
+
+@pytest.mark.parametrize(("inferer", "title"), [(CamInferer, "CAM"), (ProbabilityInferer, "probability")])
+@pytest.mark.parametrize("handler", [EvaluationReport, PredictionSheet])
+def test_a_sheet_calls_the_maps_what_the_inferer_does(handler, inferer, title, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(f"{handler.__module__}.draw_contact_sheet", lambda *given: drawn.append(given[-1]))
+    reading = SimpleInferer()
+    reading.shown = inferer.shown
+    run_evaluator(handler(tmp_path, NAMES), inferer=reading)
+    assert drawn == [title]
 
 
 def test_a_prediction_sheet_is_written_as_png(tmp_path):

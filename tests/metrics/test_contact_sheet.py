@@ -7,6 +7,7 @@ import pytest
 
 from bundle.data.geometry import SliceGeometry
 from bundle.metrics import (
+    CaseScores,
     MaskRule,
     SheetBlock,
     draw_contact_sheet,
@@ -164,6 +165,27 @@ def test_the_sheet_has_a_picture_for_every_map_and_column(tmp_path, with_truth, 
 def test_the_legend_tells_what_made_the_masks(tmp_path, rule, text):
     figure = draw_contact_sheet(tmp_path / "sheet.png", [block("017", 0)], rule)
     assert text in [entry.get_text() for entry in figure.texts]
+
+
+def test_probabilities_are_not_called_cams(tmp_path):
+    figure = draw_contact_sheet(tmp_path / "sheet.png", [block("017", 0)], MaskRule(0.5), "probability")
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles[:4] == ["image", "probability", "mask", "truth"]
+    texts = [entry.get_text() for entry in figure.texts]
+    assert {"p 0", "mask: p > 0.5"} <= set(texts)
+    assert not any("CAM" in text for text in (*titles, *texts))
+    assert len(figure.axes[1].images) == 2  # the map lies over the image
+
+
+def test_a_map_without_a_score_has_no_figure_beside_it(tmp_path):
+    whole = block("017", 0)
+    lacking = CaseScores("017", whole.scores.rows[1:], whole.scores.curves[1:])
+    figure = draw_contact_sheet(
+        tmp_path / "sheet.png", [SheetBlock("best", whole.panel, lacking)], MaskRule()
+    )
+    texts = [entry.get_text() for entry in figure.texts]
+    assert NAMES[0] in texts
+    assert all(f"{name}\n100.0 %" in texts for name in NAMES[1:])
 
 
 def test_masks_are_drawn_as_they_come():
