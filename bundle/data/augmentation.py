@@ -10,7 +10,7 @@ Augmentation = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class IntensityJitter:
-    """Scale and shift of each modality of each slice: ``x * (1 + a) + b`` inside the foreground.
+    """Scale and shift of each modality of each slice or 3D patch: ``x * (1 + a) + b`` inside the foreground.
 
     MONAI's ``RandScaleIntensityd`` and ``RandShiftIntensityd`` do this slice by slice, shift the empty background
     along and draw from states that a resumed run does not restore; here torch's generator draws, which it does.
@@ -31,13 +31,14 @@ class IntensityJitter:
         self.scale_frac, self.shift = scale_frac, shift
 
     def __call__(self, image: torch.Tensor, foreground: torch.Tensor) -> torch.Tensor:
-        """Images (B, K, H, W) and foreground (B, 1, H, W) to changed images."""
-        scale, shift = (2 * torch.rand((2, *image.shape[:2], 1, 1)) - 1).to(image)
+        """Images (B, K, H, W[, D]) and foreground (B, 1, H, W[, D]) to changed images."""
+        drawn = torch.rand((2, *image.shape[:2], *[1] * (image.ndim - 2)))
+        scale, shift = (2 * drawn - 1).to(image)
         return image + foreground * (self.scale_frac * scale * image + self.shift * shift)
 
 
 class ModalityDropout:
-    """Some modalities of some slices become 0, the tissue's mean, so that a network learns to go without.
+    """Some modalities of some slices or patches become 0, the tissue's mean, so that a network learns to go without.
 
     Each slice loses a random proper subset with probability `prob`: first how many stay is drawn, then which; so
     every size is as frequent and a single modality is met as often as nearly all of them.
@@ -55,14 +56,14 @@ class ModalityDropout:
         self.prob = prob
 
     def __call__(self, image: torch.Tensor, foreground: torch.Tensor) -> torch.Tensor:
-        """Images (B, K, H, W) to images with channels of 0; a single modality stays."""
+        """Images (B, K, H, W[, D]) to images with channels of 0; a single modality stays."""
         batch, count = image.shape[:2]
         if count == 1:
             return image
         stay = torch.randint(1, count, (batch, 1))
         rank = torch.rand((batch, count)).argsort(dim=1).argsort(dim=1)
         kept = (rank < stay) | (torch.rand((batch, 1)) >= self.prob)
-        return image * kept.to(image)[:, :, None, None]
+        return image * kept.to(image).reshape(batch, count, *[1] * (image.ndim - 2))
 
 
 class Augmentations:
@@ -76,7 +77,7 @@ class Augmentations:
         self.parts = list(parts)
 
     def __call__(self, image: torch.Tensor, foreground: torch.Tensor) -> torch.Tensor:
-        """Images (B, K, H, W) and foreground (B, 1, H, W) to changed images."""
+        """Images (B, K, H, W[, D]) and foreground (B, 1, H, W[, D]) to changed images."""
         for part in self.parts:
             image = part(image, foreground)
         return image

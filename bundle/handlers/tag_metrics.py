@@ -20,7 +20,8 @@ class _TagAverage(Average):
 class TagCrossEntropy(_TagAverage):
     """Mean cross-entropy of tags over slices and branches; lower is better. Exact over several processes.
 
-    Reads ``pred``, logits (B, N), and ``label``, tags (B,), from the engine's output. Summed on the device.
+    Reads ``pred``, logits (…, N), and ``label``, tags (…), from the engine's output. Untagged slices (-1), which slabs
+    may hold, do not count. Summed on the device.
     """
 
     def __init__(self) -> None:
@@ -38,9 +39,9 @@ def _with_tags(
     score: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
 ) -> Callable[[Mapping[str, Any] | Sequence[Any]], torch.Tensor]:
     def per_slice(output: Any) -> torch.Tensor:
-        logits = output["pred"]
-        return score(logits, output["label"].to(logits.dtype)[:, None].expand_as(logits)).mean(
-            1, keepdim=True
-        )
+        tagged = output["label"] >= 0
+        logits = output["pred"][tagged]
+        tags = output["label"][tagged].to(logits.dtype)
+        return score(logits, tags[:, None].expand_as(logits)).mean(1, keepdim=True)
 
     return per_slice

@@ -16,14 +16,15 @@ class SelfTrainingLoss(nn.Module):
     The warped view's labels are the plain ones, warped by the same pi, so a geometric augmentation needs nothing
     else. Cross-entropy is the generalised one, ``(1 - p^q) / q`` of the labelled class's probability p (Zhang and
     Sabuncu 2018, eq. 6): for ``q`` towards 0 the usual one, for 1 the absolute error, which wrong labels hardly
-    pull. Dice is pooled over the batch, since many slices hold no tumour. Gradients go to every branch.
+    pull. Dice is pooled over the batch, since many slices hold no tumour. Gradients go to every branch. Slices or 3D
+    patches, the sums run over all axes but the branches'.
 
     Args:
         readout: evidence to log odds, pixel by pixel.
         robustness: q in [0, 1].
 
     Raises:
-        ValueError: for another q, or (when called) for labels of another shape.
+        ValueError: for another q, or (when called) for labels of another shape than the evidence's.
     """
 
     learns_from_masks = True  # drawn by an earlier stage; :class:`bundle.data.PseudoLabelSliceDataset`
@@ -35,11 +36,17 @@ class SelfTrainingLoss(nn.Module):
         self.readout, self.robustness = readout, float(robustness)
 
     def forward(self, views: Views, labels: torch.Tensor) -> torch.Tensor:
-        """Labels (B, 1, H, W): 1 tumour, 0 not, -1 ignored; returns a scalar."""
-        if views.evidence is None or labels.ndim != 4:
+        """Labels (B, 1, H, W[, D]): 1 tumour, 0 not, -1 ignored; returns a scalar."""
+        if views.evidence is None:
             raise ValueError(
-                f"SelfTrainingLoss: expected labels (B, 1, H, W), got {tuple(labels.shape)}; set `training_slices` to "
-                f"bundle.data.PseudoLabelSliceDataset, as configs/train_selftrain.yaml does"
+                "SelfTrainingLoss: expected views with their evidence, got none; let an inferer add it"
+            )
+        expected = (len(views.evidence.plain), 1, *views.evidence.plain.shape[2:])
+        if tuple(labels.shape) != expected:
+            raise ValueError(
+                f"SelfTrainingLoss: expected labels {expected}, as the evidence, got {tuple(labels.shape)}; set "
+                f"`training_slices` to bundle.data.PseudoLabelSliceDataset, as configs/train_selftrain.yaml does, or "
+                f"to what configs/network_selftrain3d.yaml names, for a network of three dimensions"
             )
         plain, warped, warp = views.evidence.plain, views.evidence.warped, views.evidence.warp
         tumour, known = (labels > 0).to(plain.dtype), (labels >= 0).to(plain.dtype)
@@ -49,11 +56,12 @@ class SelfTrainingLoss(nn.Module):
 
     def _view(self, evidence: torch.Tensor, tumour: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
         logits = self.readout.logits(evidence)
+        pixels = (0, *range(2, logits.ndim))
         count = known.sum().clamp(min=1)
-        entropy = (self._cross_entropy(logits, tumour.expand_as(logits)) * known).sum((0, 2, 3)) / count
+        entropy = (self._cross_entropy(logits, tumour.expand_as(logits)) * known).sum(pixels) / count
         found = logits.sigmoid() * known
-        shared = (found * tumour).sum((0, 2, 3))
-        total = found.sum((0, 2, 3)) + (tumour * known).sum()
+        shared = (found * tumour).sum(pixels)
+        total = found.sum(pixels) + (tumour * known).sum()
         return (entropy + 1 - (2 * shared + 1) / (total + 1)).sum()
 
     def _cross_entropy(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

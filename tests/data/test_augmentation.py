@@ -96,3 +96,15 @@ def test_torchs_generator_alone_decides():
     torch.set_rng_state(state)
     assert torch.equal(both(image, foreground), first)
     assert not torch.equal(both(image, foreground), first)
+
+
+@pytest.mark.parametrize("change", [IntensityJitter(0.2, 0.2), ModalityDropout(1.0)])
+def test_patches_are_changed_as_slices_are_with_one_draw_each(change):
+    image, foreground, _ = tiny_slices(branches=3, count=4)
+    torch.manual_seed(0)
+    expected = change(image, foreground)
+    torch.manual_seed(0)
+    deep = [tensor[..., None].expand(*tensor.shape, 5) for tensor in (image, foreground)]
+    found = change(*deep)
+    assert found.shape == (*image.shape, 5)
+    assert all(torch.equal(found[..., position], expected) for position in range(5))

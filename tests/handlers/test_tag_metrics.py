@@ -35,6 +35,19 @@ def test_accuracy_is_the_share_of_right_classes(sizes):
 
 
 @pytest.mark.parametrize("metric", [TagCrossEntropy, TagAccuracy])
+def test_slabs_count_by_their_tagged_slices(metric):
+    logits, tags = torch.full((2, 4, 2), 9.0), -torch.ones(2, 4)
+    logits[0, 1:4], logits[1, 0:2] = LOGITS[:3], LOGITS[3:]
+    tags[0, 1:4], tags[1, 0:2] = TAGS[:3], TAGS[3:]
+    slabs = metric()
+    for part in range(2):
+        slabs.update(
+            slabs._output_transform({"pred": logits[part : part + 1], "label": tags[part : part + 1]})
+        )
+    assert slabs.compute() == pytest.approx(compute(metric(), 5))
+
+
+@pytest.mark.parametrize("metric", [TagCrossEntropy, TagAccuracy])
 def test_the_value_is_a_plain_number_which_loggers_and_key_metrics_need(metric):
     assert isinstance(compute(metric(), 5), float)
 

@@ -164,8 +164,26 @@ def test_a_perfect_map_costs_next_to_nothing():
 
 
 def test_tags_are_refused_with_the_remedy():
-    with pytest.raises(ValueError, match=r"expected labels \(B, 1, H, W\), got \(2,\).*train_selftrain.yaml"):
+    with pytest.raises(
+        ValueError, match=r"expected labels \(2, 1, 2, 2\), as the evidence, got \(2,\).*train_selftrain.yaml"
+    ):
         SelfTrainingLoss(Readout())(views(torch.zeros(2, 1, 2, 2)), torch.ones(2))
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 4), (2, 1, 4, 4), (2, 1, 4, 4, 3), (1, 1, 4, 4, 2)])
+def test_labels_of_another_shape_than_the_patches_are_refused_with_the_remedy(shape):
+    evidence = views(torch.zeros(2, 1, 4, 4, 2))
+    with pytest.raises(ValueError, match=r"expected labels \(2, 1, 4, 4, 2\), .*network_selftrain3d.yaml"):
+        SelfTrainingLoss(Readout())(evidence, torch.ones(shape))
+
+
+@pytest.mark.parametrize("robustness", [0.0, 0.7])
+@pytest.mark.parametrize("branches", [1, 2])
+def test_patches_cost_what_their_slices_do(branches, robustness):
+    evidence, label = torch.randn(2, branches, 4, 4, 3), torch.randint(-1, 2, (2, 1, 4, 4, 3)).float()
+    loss = SelfTrainingLoss(Readout(), robustness)
+    slices = [volume.movedim(-1, 1).flatten(0, 1) for volume in (evidence, label)]
+    torch.testing.assert_close(loss(views(evidence), label), loss(views(slices[0]), slices[1]))
 
 
 def test_a_term_that_learns_from_tags_sees_no_pseudo_mask():
