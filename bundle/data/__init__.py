@@ -13,6 +13,7 @@ from bundle.data.mask_slices import MaskSliceDataset
 from bundle.data.masks import read_mask
 from bundle.data.names import name_list, nearest_name
 from bundle.data.normalisation import LowestToZerod, NormalizeByForegroundd, SliceNormalization
+from bundle.data.patches import PseudoLabelPatchDataset
 from bundle.data.phantom import make_phantom
 from bundle.data.phantom_prostate import make_prostate_phantom
 from bundle.data.prepare import Preparation, PrepareOptions, prepare_cohort
@@ -20,6 +21,7 @@ from bundle.data.pseudo_labels import PseudoLabelSliceDataset
 from bundle.data.readers import download_decathlon, find_brats, find_cases, find_decathlon, find_folder
 from bundle.data.records import CaseRecord, ImageSource
 from bundle.data.sampling import EpochSampler
+from bundle.data.slabs import SlabDataset
 from bundle.data.slices import SliceArrays, foreground_statistics, to_slices
 from bundle.data.sources import prepare_source
 from bundle.data.splits import make_splits, read_splits, write_splits
@@ -45,7 +47,9 @@ __all__ = [
     "Preparation",
     "PrepareOptions",
     "PreparedCase",
+    "PseudoLabelPatchDataset",
     "PseudoLabelSliceDataset",
+    "SlabDataset",
     "SliceArrays",
     "SliceDataset",
     "SliceGeometry",

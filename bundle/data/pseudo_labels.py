@@ -73,11 +73,13 @@ class PseudoLabelSliceDataset(SliceDataset):
         """Items of a whole batch."""
         items = super().__getitems__(indices)
         for item, index in zip(items, indices, strict=True):
-            label = torch.from_numpy(self._unpack(self._tumour[index]))
-            item["label"] = label.masked_fill(
-                torch.from_numpy(self._unpack(self._known[index])) == 0, IGNORED
-            )
+            item["label"] = torch.from_numpy(self.pseudo_mask(index))[None]
         return items
+
+    def pseudo_mask(self, row: int) -> np.ndarray:
+        """What was decided in the slice of a row: 1 tumour, 0 not, -1 ignored, float32 (H, W)."""
+        tumour, known = self._unpack(self._tumour[row]), self._unpack(self._known[row])
+        return np.where(known == 0, np.float32(IGNORED), tumour)
 
     def fingerprint(self) -> str:
         """Tells these labels from others: a training goes on under the same ones alone."""
@@ -94,7 +96,7 @@ class PseudoLabelSliceDataset(SliceDataset):
 
     def _unpack(self, bits: np.ndarray) -> np.ndarray:
         size = self.cases[0].geometry.size
-        return np.unpackbits(bits, count=size * size).reshape(1, size, size).astype(np.float32)
+        return np.unpackbits(bits, count=size * size).reshape(size, size).astype(np.float32)
 
     @staticmethod
     def _read(case: PreparedCase, path: Path) -> np.ndarray:
