@@ -4,6 +4,7 @@ from bundle.inferers.averaged import AveragedViews
 from bundle.inferers.cam import CamInferer
 from bundle.inferers.fusion import FuseMapsd
 from bundle.inferers.grad_cam import GradCamInferer, GradCamPlusPlusInferer
+from bundle.inferers.patches import PatchProbabilityInferer, PatchTagInferer
 from bundle.inferers.postprocessing import RestoreToScand, SavePredictionsd
 from bundle.inferers.precision import resolve_precision
 from bundle.inferers.probability import ProbabilityInferer
@@ -20,6 +21,8 @@ __all__ = [
     "FuseMapsd",
     "GradCamInferer",
     "GradCamPlusPlusInferer",
+    "PatchProbabilityInferer",
+    "PatchTagInferer",
     "ProbabilityInferer",
     "RefinedCamInferer",
     "RestoreToScand",
