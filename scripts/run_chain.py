@@ -23,6 +23,7 @@ def chain(
     cam_configs: str | None = None,
     cam_options: str | None = None,
     cam_training: str | None = None,
+    segmenter_configs: str | None = None,
     segmenter_options: str | None = None,
     segmenter_training: str | None = None,
     evaluate: str | None = None,
@@ -41,6 +42,7 @@ def chain(
         cam_configs: overlays of the CAM stage, such as method_er,network_unet1.
         cam_options: flags of its training and inference in quotes, such as "--width 16".
         cam_training: flags of its training alone, such as "--epochs 8".
+        segmenter_configs: overlays of the segmenter, such as network_selftrain3d.
         segmenter_options: flags of the segmenter's training and inference, such as "--width 32".
         segmenter_training: flags of its training alone, such as "--epochs 8".
         evaluate: yes or no; by default the test cases are scored where they have masks.
@@ -62,6 +64,7 @@ def chain(
         cam_configs=name_list(cam_configs) if text(cam_configs) else (),
         cam_options=_flags("cam_options", cam_options),
         cam_training=_flags("cam_training", cam_training),
+        segmenter_configs=name_list(segmenter_configs) if text(segmenter_configs) else (),
         segmenter_options=_flags("segmenter_options", segmenter_options),
         segmenter_training=_flags("segmenter_training", segmenter_training),
         evaluate=None if text(evaluate) is None else text(evaluate) == "yes",

@@ -33,6 +33,7 @@ class ChainOptions:
         cam_configs: overlays of the CAM stage (training and inference).
         cam_options: config ids of its training and inference, where they mean the same in both.
         cam_training: config ids of its training alone.
+        segmenter_configs: overlays of the segmenter (training, inference and evaluation).
         segmenter_options: config ids of the segmenter's training and inference, where they mean the same in both.
         segmenter_training: config ids of its training alone.
         evaluate: score the test cases; ``None``: where any of them has a mask.
@@ -47,6 +48,7 @@ class ChainOptions:
     cam_configs: Sequence[str] = ()
     cam_options: Mapping[str, Any] = field(default_factory=dict)
     cam_training: Mapping[str, Any] = field(default_factory=dict)
+    segmenter_configs: Sequence[str] = ()
     segmenter_options: Mapping[str, Any] = field(default_factory=dict)
     segmenter_training: Mapping[str, Any] = field(default_factory=dict)
     evaluate: bool | None = None
@@ -207,11 +209,11 @@ class _SegmenterStage(_ChainStage):
 
     def __init__(self, options: ChainOptions, number: int, labels_dir: Path) -> None:
         super().__init__(options, f"segmenter_{number}")
-        self.training_configs = ("train_selftrain",)
+        self.training_configs = ("train_selftrain", *options.segmenter_configs)
         if VOLUME_TAGS in options.cam_configs:
             self.training_configs += ("method_selftrain_volume_tags",)
-        self.inference = ("inference_selftrain",)
-        self.evaluation = ("evaluate", "method_selftrain")
+        self.inference = ("inference_selftrain", *options.segmenter_configs)
+        self.evaluation = ("evaluate", "method_selftrain", *options.segmenter_configs)
         own = {**options.segmenter_options, **options.segmenter_training}
         self.training_options = {**own, "labels_dir": labels_dir.resolve()}
         self.reading_options = options.segmenter_options

@@ -130,6 +130,7 @@ def test_options_reach_the_stages_they_are_meant_for(pretend, prepared, tmp_path
         "cam_configs": ("network_unet1", "method_er"),
         "cam_options": {"width": "2"},
         "cam_training": {"epochs": "3"},
+        "segmenter_configs": ("network_selftrain3d",),
         "segmenter_options": {"width": "4"},
         "segmenter_training": {"epochs": "5"},
     }
@@ -139,6 +140,8 @@ def test_options_reach_the_stages_they_are_meant_for(pretend, prepared, tmp_path
         assert stage.options["width"] == ("2" if own else "4")
         assert stage.options.get("epochs") == (("3" if own else "5") if training else None)
         assert (stage.configs[1:] == ("network_unet1", "method_er")) == own
+        assert (stage.configs[-1] == "network_selftrain3d") != own
+    assert ran.stages[-1].configs == ("evaluate", "method_selftrain", "network_selftrain3d")
 
 
 def test_two_stages_that_write_to_one_place_know_of_each_other(pretend, prepared, tmp_path):
