@@ -50,8 +50,8 @@ AXES = {
     },
 }
 TERMS = {"classification", "er", "kd", "cmer"}
-# of another network: tests/configs/test_selftrain.py
-SEGMENTERS = {SEGMENTER, "method_selftrain_masks", "method_selftrain_volume_tags"}
+# of another network: tests/configs/test_selftrain.py and test_selftrain3d.py
+SEGMENTERS = {SEGMENTER, "method_selftrain_masks", "method_selftrain_volume_tags", "network_selftrain3d"}
 TERMS_OF = {  # of the methods that are merged over a recipe
     "method_cam": {"classification"},
     "method_augmentation": {"classification"},
