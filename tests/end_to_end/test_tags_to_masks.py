@@ -15,6 +15,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+import bundle.chain.chain
 import bundle.chain.stage
 from bundle.chain import ChainOptions, run_chain
 from tests.conftest import MODALITIES, SHAPE
@@ -173,3 +174,23 @@ def test_no_mask_is_read(typed, wide, tmp_path, monkeypatch):
     same = volumes(tmp_path / "R")
     assert same.keys() == expected.keys()
     assert all(np.array_equal(same[name], expected[name]) for name in expected)
+
+
+def test_a_segmenter_of_three_dimensions_takes_the_other_ones_place(wide, tmp_path, monkeypatch):
+    monkeypatch.setattr(bundle.chain.stage.subprocess, "run", here)
+    monkeypatch.setattr(bundle.chain.chain, "TOLERANCE", 1.0)  # a round is kept however little it has learnt
+    options = {
+        "cam_options": CAM,
+        "cam_training": CAM_TRAINING,
+        "segmenter_configs": ("network_selftrain3d",),
+        "segmenter_options": {"precision": "float32", "patch_size": "[16,16,8]"},
+        "segmenter_training": {"epochs": 2, "epoch_slices": 6},
+    }
+    report = run_chain(ChainOptions(wide, tmp_path / "R", MODALITIES, **options))
+    assert report["made_by"] == "segmenter_1"
+    made = json.loads((tmp_path / "R" / "segmenter_1" / "models" / "model.json").read_text())
+    assert made["branch"]["_target_"] == "SegResNet"
+    assert made["patch_size"] == [16, 16, 8]
+    for folder in ("masks", "segmenter_1/validation/masks", "segmenter_1/train/cams/fused"):
+        assert {nib.load(path).shape for path in (tmp_path / "R" / folder).glob("*.nii.gz")} == {SHAPE}
+    assert (tmp_path / "R" / "evaluation" / "summary.json").is_file()
