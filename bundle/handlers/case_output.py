@@ -26,6 +26,7 @@ class CaseOutput:
         mask: true mask (X, Y, Z), or ``None``.
         image: the scan (K, X, Y, Z), or ``None``.
         affine: voxel to RAS mm, or ``None``.
+        map_steps: what was done to the maps before they were cut, in words.
         present: which of the maps are of a branch that is there, bool (N + 1,), or ``None`` for all.
     """
 
@@ -36,6 +37,7 @@ class CaseOutput:
     mask: np.ndarray | None
     image: np.ndarray | None
     affine: np.ndarray | None
+    map_steps: tuple[str, ...] = ()
     present: np.ndarray | None = None
 
     @classmethod
@@ -56,6 +58,7 @@ class CaseOutput:
             mask=_to_array(item.get("mask")),
             image=_to_array(item.get("image")),
             affine=_to_array(item.get("affine")),
+            map_steps=tuple(item.get("map_steps", ())),
             present=_to_array(item.get("present")),
         )
 

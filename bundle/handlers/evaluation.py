@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from ignite import distributed as idist
 from ignite.engine import Engine, Events
 
+from bundle.data import CaseDataset
 from bundle.handlers.case_output import case_outputs, check_names, shown_by
 from bundle.metrics.case_panel import CasePanel
 from bundle.metrics.case_scores import CaseScores, check_maps, score_case
@@ -66,6 +68,7 @@ class EvaluationReport:
         self.summary: dict[str, Any] | None = None
         self._scores: dict[str, CaseScores] = {}
         self._panels: _PanelStore | None = None
+        self._available: list[str] | None = None
 
     def attach(self, engine: Engine) -> None:
         """Listen to an engine's start, iterations and completion."""
@@ -77,11 +80,13 @@ class EvaluationReport:
         self.summary = None
         self._scores = {}
         self._panels = _PanelStore()
+        self._available = _restricted_to(engine)
 
     def _score(self, engine: Engine) -> None:
         for case in case_outputs(engine):
             if case.case in self._scores:
                 continue
+            self.rule = replace(self.rule, map_steps=case.map_steps)
             check_maps(case.case, case.cams, case.masks, case.mask, self.names)
             self._scores[case.case] = score_case(
                 case.case,
@@ -114,10 +119,10 @@ class EvaluationReport:
             return
         self.output_dir.mkdir(parents=True, exist_ok=True)
         self.summary = write_summary(
-            self.output_dir / "summary.json", scores, self.rule, self.thresholds, self.names
+            self.output_dir / "summary.json", scores, self.rule, self.thresholds, self.names, self._available
         )
         rows = [row for entry in scores for row in entry.rows]
-        write_rows(self.output_dir / "metrics.csv", rows, self.rule)
+        write_rows(self.output_dir / "metrics.csv", rows, self.rule, self._available)
         blocks = [
             SheetBlock(title, panels[case], gathered[case]) for title, case in picks.items() if case in panels
         ]
@@ -149,6 +154,14 @@ class _PanelStore:
 
     def close(self) -> None:
         self._folder.cleanup()
+
+
+def _restricted_to(engine: Engine) -> list[str] | None:
+    """Modalities that an evaluator's cases may use, where these are not all."""
+    dataset = getattr(getattr(engine, "data_loader", None), "dataset", None)
+    if not isinstance(dataset, CaseDataset) or set(dataset.usable) == set(dataset.modalities):
+        return None
+    return list(dataset.usable)
 
 
 def _check_masks(scores: Sequence[CaseScores]) -> None:

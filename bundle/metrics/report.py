@@ -36,16 +36,20 @@ _FLAGS = ("empty_truth", "empty_prediction")
 _TEXTS = ("case", "map")
 
 
-def write_rows(path: Path | str, rows: Iterable[CaseRow], rule: MaskRule) -> None:
+def write_rows(
+    path: Path | str, rows: Iterable[CaseRow], rule: MaskRule, available: Sequence[str] | None = None
+) -> None:
     """Write the rows as CSV under comment lines: how the masks were made, units, and the policy for empty masks.
 
     Args:
         path: file to write; its folder must exist.
         rows: in the order they are to stand in.
         rule: what made the masks.
+        available: modalities that might be used, where not all might; ``None`` for all.
     """
+    made = [f"Mask: {rule.text}.", *([f"Modalities used: {', '.join(available)}."] if available else [])]
     with open(path, "w", newline="", encoding="utf-8") as stream:
-        for line in (f"Mask: {rule.text}.", *UNITS, *EMPTY_POLICY):
+        for line in (*made, *UNITS, *EMPTY_POLICY):
             stream.write(f"# {line}\n")
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -78,19 +82,23 @@ def write_summary(
     rule: MaskRule,
     thresholds: Sequence[float] = THRESHOLDS,
     names: Sequence[str] | None = None,
+    available: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Write the summary of all cases as JSON (undefined values as null) and return it (as nan).
 
     Args:
         path: file to write; its folder must exist.
         scores: one entry a case.
-        rule: what made the masks; ``threshold`` is its number or name, ``mask_steps`` what came after it.
+        rule: what made the masks; ``threshold`` is its number or name, ``mask_steps`` what came before and
+            after it.
         thresholds: those of the curves.
         names: see `summarise`.
+        available: modalities that might be used, where not all might; ``None`` for all.
     """
     summary = {
         "threshold": rule.threshold,
-        "mask_steps": list(rule.steps),
+        "mask_steps": [*rule.map_steps, *rule.steps],
+        "available": None if available is None else list(available),
         "units": "Dice as fractions of 1, distances in mm, volumes in ml; sd is the sample SD (n - 1)",
         "empty_policy": list(EMPTY_POLICY),
         **summarise(scores, thresholds, names),

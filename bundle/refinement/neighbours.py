@@ -18,7 +18,8 @@ class SmoothMapsd(Transform):
 
     Slices are read one by one. Averaged with its neighbours, a slice called negative between positive ones gets a
     lesion again, and a lone positive one loses it. Beyond the first and the last slice the outermost one goes on.
-    Reads ``cams`` (M, X, Y, Z) in [0, 1], slices along the last axis, and ``spacing_mm``; writes ``cams``.
+    Reads ``cams`` (M, X, Y, Z) in [0, 1], slices along the last axis, and ``spacing_mm``; writes ``cams``, and adds a
+    line to ``map_steps``, what reports say was done to the maps.
 
     Args:
         slices_mm: standard deviation across slices, in mm; 0: none.
@@ -45,5 +46,10 @@ class SmoothMapsd(Transform):
                 smooth = gaussian_filter1d(
                     smooth, width / float(spacing), axis=axis + 1, mode="nearest", truncate=TRUNCATE
                 )
+        plane, _, across = self.widths_mm
+        parts = [f"{across:g} mm across slices"] * (across > 0) + [f"{plane:g} mm within slices"] * (
+            plane > 0
+        )
+        d["map_steps"] = (*d.get("map_steps", ()), f"maps smoothed {' and '.join(parts)}")
         d["cams"] = torch.from_numpy(np.clip(smooth, 0.0, 1.0)).to(cams.device)
         return d

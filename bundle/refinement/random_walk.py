@@ -39,7 +39,8 @@ class RandomWalkd(Transform):
     Reads ``cams`` (M, X, Y, Z), ``image`` (K, X, Y, Z), ``spacing_mm`` and, where it is there, ``foreground``
     (1, X, Y, Z), beyond which nobody walks. Writes ``cams``, the last map now the probability in [0, 1] that the lesion
     is reached first: 1 in the core, 0 far away. Its boundary is at 0.5, so leave `threshold` of the masks there. A map
-    whose mask is empty or is all of the foreground stays as it is, and so does one whose image is constant.
+    whose mask is empty or is all of the foreground stays as it is, and so does one whose image is constant. Adds a line
+    to ``map_steps``, what reports say was done to the maps.
 
     Args:
         band_mm: half the width of the band: how far off the map's boundary may be.
@@ -82,6 +83,8 @@ class RandomWalkd(Transform):
         inside = np.ones(fused.shape, dtype=bool)
         if d.get("foreground") is not None:
             inside = torch.as_tensor(d["foreground"])[0].cpu().numpy() > 0
+        step = f"fused map cut at {self.threshold.shown} and walked by the image within {self.band_mm:g} mm"
+        d["map_steps"] = (*d.get("map_steps", ()), step)
         mask = self._mask(fused, image, inside, d["spacing_mm"])
         scores = z_scores(image[:, inside])
         shown = np.asarray(

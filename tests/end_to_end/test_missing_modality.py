@@ -75,6 +75,9 @@ def test_any_one_modality_is_scored_on_a_prepared_data_set(modality, dataset_dir
     with (tmp_path / "metrics.csv").open(newline="") as file:
         rows = [row for row in csv.reader(file) if row and "fused" in row]
     assert [row[0] for row in rows] == ["004"]
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["available"] == [modality]
+    assert f"# Modalities used: {modality}.\n" in (tmp_path / "metrics.csv").read_text()
 
 
 def test_a_branch_that_is_missing_has_no_row_and_no_file(lacking, checkpoint, tmp_path):

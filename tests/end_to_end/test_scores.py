@@ -53,6 +53,13 @@ def test_fused_dice_is_that_of_the_saved_mask(scored, raw):
 def test_summary_and_picture_are_written(scored):
     summary = json.loads((scored / "summary.json").read_text())
     assert summary["threshold"] == 0.5
+    assert summary["available"] is None  # all
+    assert summary["mask_steps"] == [
+        "maps smoothed 3 mm across slices",
+        "fused map cut at variance and walked by the image within 6 mm",
+    ]
+    made = (scored / "metrics.csv").read_text().splitlines()[0]
+    assert made == f"# Mask: {', '.join(summary['mask_steps'])}, cam > 0.5."
     assert "fused" in json.dumps(summary)
     assert (scored / "contact_sheet.png").stat().st_size > 1000
 
@@ -84,6 +91,13 @@ def test_the_threshold_comes_from_the_config(scored, raw, checkpoint, tmp_path):
     evaluate(checkpoint, tmp_path, dataset_dir=str(raw), threshold=0.9)
     low, high = read_rows(scored / "metrics.csv"), read_rows(tmp_path / "metrics.csv")
     assert any(a.dice != b.dice for a, b in zip(low, high, strict=True))
+
+
+def test_what_is_not_done_to_the_maps_is_not_told(raw, checkpoint, tmp_path):
+    evaluate(checkpoint, tmp_path, dataset_dir=str(raw), refine=[], smooth_slices_mm=0.0, smooth_plane_mm=2.0)
+    assert json.loads((tmp_path / "summary.json").read_text())["mask_steps"] == [
+        "maps smoothed 2 mm within slices"
+    ]
 
 
 def test_cases_without_any_mask_are_an_error_at_the_end(checkpoint, tmp_path):
