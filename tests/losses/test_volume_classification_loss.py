@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from bundle.losses import ClassificationLoss, VolumeClassificationLoss
+from bundle.losses.volume_classification import LOOKED_AT
 from bundle.pooling import SlicePooling
 from tests.tiny import gradients, tiny_views
 
@@ -56,3 +57,19 @@ def test_where_a_lesion_lies_in_its_bag_does_not_matter():
 def test_a_batch_of_other_bags_is_refused(count, tags):
     with pytest.raises(ValueError, match=f"expected bags of {count} slices of one volume side by side"):
         VolumeClassificationLoss(count)(views_of([0.0] * 4), torch.tensor(tags))
+
+
+def test_after_the_first_batches_it_does_not_wait_for_the_device(monkeypatch):
+    loss, tags = VolumeClassificationLoss(2), torch.tensor([1.0, 1.0, 0.0, 0.0])
+    views = views_of([2.0, -5.0, 0.0, 1.0])
+    for _ in range(LOOKED_AT):
+        before = loss(views, tags)
+
+    def wait(tensor):
+        raise AssertionError("a value was read, which waits for the device")
+
+    for reading in ("__bool__", "item", "tolist"):
+        monkeypatch.setattr(torch.Tensor, reading, wait)
+    after = loss(views, tags)
+    monkeypatch.undo()
+    assert torch.equal(after, before)
