@@ -54,6 +54,7 @@ TRAINED_OTHERWISE: tuple[
     ("Without ER", "no_er", (("loss_terms#er", None),)),
     ("Without CMER", "no_cmer", (("loss_terms#cmer", None),)),
     ("Without ER and CMER", "no_er_cmer", (("loss_terms#er", None), ("loss_terms#cmer", None))),
+    ("No pooling", "levels0", (("levels", 0),)),
     ("Two poolings", "levels2", (("levels", 2),)),
     ("Three poolings", "levels3", (("levels", 3),)),
 )

@@ -26,6 +26,7 @@ from bundle.data.modality_names import meaning
 from bundle.data.names import nearest_name
 
 NETWORK_IDS = ("width", "levels", "precision")  # of a scale's options, those that evaluation needs, too
+OF_TRAINING_ALONE = ("method_annealed_pooling",)  # overlays that inference and evaluation have no place for
 STAGES = {CHAIN: plan_chain, MASK_SEGMENTER: plan_mask_segmenter, INTENSITY: plan_baseline}
 
 
@@ -102,7 +103,8 @@ def _plan(
         **shared_with_evaluation(dict(spec.options)),
         "also_fuse": [] if spec.readouts else _groups(spec),
     }
-    train, evaluate = merge("train", overlays, training), merge("evaluate", overlays, evaluation)
+    reading = tuple(name for name in overlays if name not in OF_TRAINING_ALONE)
+    train, evaluate = merge("train", overlays, training), merge("evaluate", reading, evaluation)
     readouts = _readouts(spec, evaluate)
     hashed = {
         "train": decisive(train),
@@ -112,7 +114,10 @@ def _plan(
         "data": cohort.digests[fold],
     }
     identity = hash_of(hashed)
-    return Run(spec, seed, fold, overlays, training, evaluation, readouts, identity, train, evaluate)
+    return Run(
+        *(spec, seed, fold, overlays, training, evaluation, readouts, identity, train, evaluate),
+        reading_overlays=None if reading == tuple(overlays) else reading,
+    )
 
 
 def _readouts(spec: RunSpec, evaluate: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

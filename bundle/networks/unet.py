@@ -22,7 +22,8 @@ class CamUNet(CamBranch):
         in_channels: 1 for a branch of one modality, K for early fusion.
         head_channels: C, evidence maps: 1 (ours: one logit map) or 2 (paper: softmax over healthy and tumour).
         width: channels of the first level (paper: 64).
-        levels: number of poolings; each doubles the receptive field (paper: 3).
+        levels: number of poolings; each doubles the receptive field (paper: 3). 0: three 3x3 convolutions alone, which
+            see 7 x 7 pixels.
         dropout: probability of dropping a feature map before the last layer (paper: 0).
 
     Shape:
@@ -38,9 +39,9 @@ class CamUNet(CamBranch):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if levels < 1:
-            raise ValueError(f"CamUNet levels: expected at least 1 pooling, got {levels}")
-        channels = [width * 2**level for level in range(levels)] + [width * 2 ** (levels - 1)]
+        if levels < 0:
+            raise ValueError(f"CamUNet levels: expected 0 poolings or more, got {levels}")
+        channels = [width * 2**level for level in range(levels)] + [width * 2 ** max(levels - 1, 0)]
         self.levels, self.in_channels = levels, in_channels
         self.encoder = nn.ModuleList([_double_convolution(in_channels, width)])
         self.encoder.extend(_double_convolution(a, b) for a, b in pairwise(channels))

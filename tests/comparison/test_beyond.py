@@ -103,6 +103,7 @@ def test_a_variant_is_the_default_but_for_its_options():
         "Without ER": {"loss_terms"},
         "Without CMER": {"loss_terms"},
         "Without ER and CMER": {"loss_terms"},
+        "No pooling": {"levels"},
         "Two poolings": {"levels"},
         "Three poolings": {"levels"},
         "Pooling that sharpens": {"annealed", "initialize", "selection"},
@@ -113,6 +114,13 @@ def test_an_option_that_decides_the_maps_holds_in_evaluation_too():
     spec = cells(VARIANTS)["Three poolings"].spec
     assert planned(spec).reading["levels"] == planned(spec).config["levels"] == 3
     assert planned(cells(VARIANTS)["Averaged weights"].spec).reading.get("ema_momentum") is None
+
+
+def test_what_belongs_to_training_alone_is_not_merged_into_the_evaluation():
+    run = planned(cells(VARIANTS)["Pooling that sharpens"].spec)
+    assert "annealed" in run.config
+    assert "annealed" not in run.reading
+    assert run.reading_overlays == ()
 
 
 def test_a_step_is_compared_with_the_row_before_and_a_variant_with_the_default():

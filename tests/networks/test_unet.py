@@ -39,11 +39,20 @@ def test_the_papers_network_costs_23_point_4_billion_multiplications_a_slice():
     assert multiplications(CamUNet(head_channels=2), 240) == pytest.approx(23.4e9, rel=0.005)
 
 
-@pytest.mark.parametrize("levels", [1, 2, 3])
+@pytest.mark.parametrize("levels", [0, 1, 2, 3])
 @pytest.mark.parametrize("head_channels", [1, 2])
 def test_evidence_has_the_size_of_the_slice(levels, head_channels):
     network = CamUNet(3, head_channels=head_channels, width=2, levels=levels)
     assert network(torch.randn(2, 3, 16, 24)).shape == (2, head_channels, 16, 24)
+
+
+def test_without_pooling_evidence_sees_seven_pixels_a_side():
+    torch.manual_seed(0)
+    network = CamUNet(width=16, levels=0).eval()
+    image = torch.randn(1, 1, 16, 16, requires_grad=True)
+    (gradient,) = torch.autograd.grad(network(image)[0, 0, 8, 8], image)
+    rows, columns = gradient[0, 0].nonzero().T
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (5, 11, 5, 11)
 
 
 def test_evidence_is_a_1x1_convolution_without_bias():
@@ -90,6 +99,6 @@ def test_sides_that_cannot_be_halved_often_enough_are_refused():
         CamUNet(width=2)(torch.randn(1, 1, 16, 20))
 
 
-def test_a_network_without_pooling_is_refused():
-    with pytest.raises(ValueError, match="levels: expected at least 1"):
-        CamUNet(levels=0)
+def test_a_negative_number_of_poolings_is_refused():
+    with pytest.raises(ValueError, match="levels: expected 0 poolings or more, got -1"):
+        CamUNet(levels=-1)
