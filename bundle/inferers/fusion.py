@@ -14,7 +14,7 @@ Fusion = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def _weights(trust: torch.Tensor) -> torch.Tensor:
-    trust = trust if bool(trust.any()) else torch.ones_like(trust)
+    trust = torch.where(trust.any(), trust, torch.ones_like(trust))  # no branch on values: exports trace this
     return (trust / trust.sum())[:, None, None, None]
 
 

@@ -81,7 +81,7 @@ class VolumeInferer(Inferer):
             how far each branch is trusted, (B, N). With one volume, the maps' slices lie one after another in memory.
         """
         cams, logits = [], []
-        reading = AveragedViews(network, self.average_views) if self.average_views else network
+        reading = self.reading(network)
         with torch.no_grad():
             for image, inside in zip(inputs, foreground, strict=True):
                 volume, volume_logits = self._volume(image, reading, inside)
@@ -94,6 +94,19 @@ class VolumeInferer(Inferer):
         trust = trust_of(network)
         return found if trust is None else {**found, "trust": trust.expand(len(inputs), -1)}
 
+    def reading(self, network: nn.Module) -> nn.Module:
+        """What `slices` runs in the network's place: itself, or its average over views."""
+        return AveragedViews(network, self.average_views) if self.average_views else network
+
+    def slices(
+        self, image: torch.Tensor, network: nn.Module, foreground: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Slices (B, K, H, W) and foreground (B, 1, H, W) to gated maps in [0, 1], (B, N, H, W), and logits (B, N)."""
+        if self.normalise is not None:
+            image = self.normalise(image)
+        cam, logits = self.read(image, network, foreground)
+        return cam * GATES[self.gate](logits)[:, :, None, None], logits
+
     def _volume(
         self, image: torch.Tensor, network: nn.Module, inside: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -103,10 +116,7 @@ class VolumeInferer(Inferer):
         for start in range(0, len(slices), self.batch_size):
             part, mask = slices[start : start + self.batch_size], masks[start : start + self.batch_size]
             part = part.contiguous(memory_format=torch.channels_last)
-            if self.normalise is not None:
-                part = self.normalise(part)
-            cam, part_logits = self.read(part, network, mask.contiguous())
-            cam = cam * GATES[self.gate](part_logits)[:, :, None, None]
+            cam, part_logits = self.slices(part, network, mask.contiguous())
             if maps is None:  # filled in place, so that no second copy of the volume is held
                 maps = cam.new_empty((len(slices), *cam.shape[1:]))
             maps[start : start + len(part)] = cam
