@@ -71,12 +71,18 @@ class RankPooling(Pooling):
 
     def pool(self, values: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
         # The order does not depend on the decay's gradient, and pixels outside are sorted to the end with weight 0.
-        ordered = values.masked_fill(inside == 0, -torch.inf).sort(dim=-1, descending=True).values
+        ordered = _descending(values, inside)
         count = inside.sum(-1, keepdim=True)
         rank = torch.arange(values.shape[-1], device=values.device, dtype=values.dtype)
         weight = torch.exp(math.log(self.decay_per_mille) * 1000 * rank / count.clamp(min=1)) * (rank < count)
         ordered = ordered.masked_fill(weight == 0, 0)
         return (ordered * weight).sum(-1) / weight.sum(-1).clamp(min=1e-12)
+
+
+def _descending(values: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+    """Values inside from high to low, behind them the lowest finite number: onnxruntime made nan of -inf times 0."""
+    lowest = torch.finfo(values.dtype).min
+    return values.masked_fill(inside == 0, lowest).sort(dim=-1, descending=True).values
 
 
 class LogSumExpPooling(Pooling):
@@ -115,7 +121,7 @@ class TopSharePooling(Pooling):
         self.share_frac = share_frac
 
     def pool(self, values: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
-        ordered = values.masked_fill(inside == 0, -torch.inf).sort(dim=-1, descending=True).values
+        ordered = _descending(values, inside)
         count = inside.sum(-1, keepdim=True)
         kept = (count * self.share_frac).ceil()
         weight = (torch.arange(values.shape[-1], device=values.device) < kept).to(values.dtype)
