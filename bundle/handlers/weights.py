@@ -58,6 +58,15 @@ class LoadWeights:
         engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
+        trained = self.load()
+        dataset = getattr(getattr(engine, "data_loader", None), "dataset", None)
+        if isinstance(dataset, CaseDataset):
+            if dataset.spatial_size is None:
+                dataset.spatial_size = trained.get("spatial_size")
+            self._warn_of_known_cases(dataset, trained)
+
+    def load(self) -> dict[str, Any]:
+        """Set the network's weights; what training noted with them, empty without a note."""
         if not self.checkpoint.is_file():
             raise FileNotFoundError(
                 f"checkpoint {self.checkpoint} does not exist; train first with this --output_dir, or give --checkpoint"
@@ -79,11 +88,7 @@ class LoadWeights:
                 f"checkpoint {self.checkpoint} does not fit the network "
                 f"({textwrap.shorten(finding, 200, placeholder=' …')}); {remedy}"
             ) from error
-        dataset = getattr(getattr(engine, "data_loader", None), "dataset", None)
-        if isinstance(dataset, CaseDataset):
-            if dataset.spatial_size is None:
-                dataset.spatial_size = trained.get("spatial_size")
-            self._warn_of_known_cases(dataset, trained)
+        return trained
 
     def _trained_settings(self, state: Mapping[str, Any]) -> dict[str, Any]:
         beside = self.checkpoint.with_suffix(".json")
