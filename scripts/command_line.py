@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shlex
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -78,6 +79,14 @@ def switch(name: str, value: Any) -> bool:
 
 def text(value: Any) -> str | None:
     return None if _is_none(value) else str(value)
+
+
+def quoted_flags(name: str, value: str | None) -> dict[str, Any]:
+    """``"--width 16 --epochs 8"`` as ids and values."""
+    words = shlex.split(text(value) or "")
+    if len(words) % 2 or any(not word.startswith("--") for word in words[::2]):
+        raise ValueError(f'--{name} is {value!r}, expected pairs such as "--width 16 --epochs 8"')
+    return {flag.removeprefix("--"): found for flag, found in zip(words[::2], words[1::2], strict=True)}
 
 
 def _is_none(value: Any) -> bool:

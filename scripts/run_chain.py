@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
-from typing import Any
 
 from bundle.chain import ChainOptions, run_chain
 from bundle.data.names import name_list
-from scripts.command_line import run, text, whole
+from scripts.command_line import quoted_flags, run, text, whole
 
 
 def chain(
@@ -62,11 +60,11 @@ def chain(
         splits=splits,
         rounds=number,
         cam_configs=name_list(cam_configs) if text(cam_configs) else (),
-        cam_options=_flags("cam_options", cam_options),
-        cam_training=_flags("cam_training", cam_training),
+        cam_options=quoted_flags("cam_options", cam_options),
+        cam_training=quoted_flags("cam_training", cam_training),
         segmenter_configs=name_list(segmenter_configs) if text(segmenter_configs) else (),
-        segmenter_options=_flags("segmenter_options", segmenter_options),
-        segmenter_training=_flags("segmenter_training", segmenter_training),
+        segmenter_options=quoted_flags("segmenter_options", segmenter_options),
+        segmenter_training=quoted_flags("segmenter_training", segmenter_training),
         evaluate=None if text(evaluate) is None else text(evaluate) == "yes",
     )
     try:
@@ -75,14 +73,6 @@ def chain(
         print("interrupted; the same command goes on", file=sys.stderr)
         return 130
     return 0
-
-
-def _flags(name: str, value: str | None) -> dict[str, Any]:
-    """``"--width 16 --epochs 8"`` as ids and values."""
-    words = shlex.split(text(value) or "")
-    if len(words) % 2 or any(not word.startswith("--") for word in words[::2]):
-        raise ValueError(f'--{name} is {value!r}, expected pairs such as "--width 16 --epochs 8"')
-    return {flag.removeprefix("--"): found for flag, found in zip(words[::2], words[1::2], strict=True)}
 
 
 if __name__ == "__main__":
