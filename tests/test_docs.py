@@ -16,6 +16,7 @@ import yaml
 from bundle.data import read_tags
 from bundle.metrics import EMPTY_POLICY
 from scripts.baseline import baseline
+from scripts.export import export
 from scripts.prepare_data import prepare_data
 from scripts.reproduce import reproduce
 from scripts.run_chain import chain
@@ -33,12 +34,14 @@ IDS = {name for config in MAIN.values() for name in config}
 PREPARE = set(inspect.signature(prepare_data).parameters)
 REPRODUCE = set(inspect.signature(reproduce).parameters)
 CHAIN = set(inspect.signature(chain).parameters)
+EXPORT = set(inspect.signature(export).parameters)
 OF_SCRIPT = {
     "scripts.prepare_data": PREPARE,
     "scripts.reproduce": REPRODUCE,
     "scripts.run_chain": CHAIN | IDS,  # quoted flags are ids of its stages
     "scripts.baseline": set(inspect.signature(baseline).parameters),
     "scripts.benchmark": set[str](),
+    "scripts.export": EXPORT | IDS,  # likewise
 }
 # Options of other programs, and the slip that docs/configuration.md shows.
 FOREIGN = {
@@ -51,6 +54,9 @@ FOREIGN = {
     "logdir",
     "help",
     "epoch",
+    "tracking",
+    *("args_file", "ckpt_file", "filepath"),  # of trt_export
+    *("tracking_uri", "run_name", "experiment_name", "backend"),  # of MLflow
 }
 
 # Rows of the table of ids behind which another config's defaults stand.
@@ -130,7 +136,7 @@ def test_every_test_named_in_the_documents_exists():
 @each_document
 def test_every_option_in_the_documents_exists(path):
     for name in re.findall(r"(?<![\w-])--(\w+)", path.read_text(encoding="utf-8")):
-        assert name in PREPARE | REPRODUCE | CHAIN | IDS | FOREIGN, f"{path.name} names --{name}"
+        assert name in PREPARE | REPRODUCE | CHAIN | EXPORT | IDS | FOREIGN, f"{path.name} names --{name}"
 
 
 @each_document

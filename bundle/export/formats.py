@@ -55,8 +55,8 @@ def export_graph(graph: FusedMapGraph, name: str, folder: str | Path) -> tuple[P
         The file, and the largest difference of any pixel of any map.
 
     Raises:
-        ValueError: unknown format, missing packages, a network that the exporter does not understand, or maps that differ
-            by more than 1e-4.
+        ValueError: unknown format, missing packages, a network that the exporter does not understand, or maps that
+            differ by more than 1e-4.
     """
     if name not in FORMATS:
         raise ValueError(f"format: {name!r} is unknown; {nearest_name(name, FORMATS)}")
@@ -76,7 +76,7 @@ def export_graph(graph: FusedMapGraph, name: str, folder: str | Path) -> tuple[P
             difference = largest_difference(graph, form.read(unchecked))
         if not difference <= TOLERANCE:
             raise ValueError(
-                f"{name}: expected maps within {TOLERANCE:g} of the network's own, found {difference:.2g} between them; "
+                f"{name}: expected maps within {TOLERANCE:g} of the network's own, found {difference:.2g}; "
                 f"the file was not kept. A slice whose evidence is flat is scaled up by cam_reader's scale slice"
             )
         os.replace(unchecked, path)
@@ -175,7 +175,7 @@ def _read_onnx(path: Path) -> Run:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the tracer's remarks on checks of shapes, which the comparison at other shapes answers, and torch's ads."""
+    """Without the tracer's remarks on checks of shapes, which the comparison at others answers, and torch's advice."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

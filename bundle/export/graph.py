@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from bundle.inferers import FuseMapsd, GradCamInferer, VolumeInferer
+from bundle.inferers import FuseMapsd, GradCamInferer, PatchProbabilityInferer, VolumeInferer
 from bundle.networks import trust_of
 
 
 class FusedMapGraph(nn.Module):
-    """Network, reader, gate and fusion of an inference config as one module, by the inferer's and the fusion's own code.
+    """Network, reader, gate and fusion of an inference config as one module, by the inferer's and fusion's own code.
 
     What needs more than a slice stays outside: intensities normalised by the volume before it; the scan's own grid,
     smoothing across slices, refinement and thresholds behind it. All modalities count as present: of a network a
@@ -25,22 +25,22 @@ class FusedMapGraph(nn.Module):
         modalities: names of the K channels, in order.
 
     Shape:
-        image (B, K, H, W), normalised, and foreground (B, 1, H, W), 1 inside, to maps (B, N, H, W) of the branches, gated,
+        image (B, K, H, W), normalised, and foreground (B, 1, H, W), 1 inside, to gated maps (B, N, H, W) of the branches
         and the fused map (B, 1, H, W); all in [0, 1].
 
     Raises:
-        ValueError: the inferer differentiates (Grad-CAM), averages over views, or computes in another precision.
+        ValueError: the inferer differentiates (Grad-CAM), reads patches, averages over views, or has another precision.
     """
 
     def __init__(
         self, network: nn.Module, inferer: VolumeInferer, fusion: str, modalities: Sequence[str]
     ) -> None:
         super().__init__()
-        name = type(inferer).__name__
-        if isinstance(inferer, GradCamInferer) or not isinstance(inferer, VolumeInferer):
+        if isinstance(inferer, GradCamInferer | PatchProbabilityInferer):
             raise ValueError(
-                f"export: expected an inferer that reads maps off the network's output, got {name}, which no graph "
-                f"holds; set method to bundle.inferers.CamInferer (behind a 1x1 convolution Grad-CAM is CAM)"
+                f"export: expected an inferer that reads maps off the network's output for a slice, got "
+                f"{type(inferer).__name__}, which differentiates or needs a volume; of a network of slices set "
+                f"method to bundle.inferers.CamInferer (behind a 1x1 convolution Grad-CAM is CAM)"
             )
         if inferer.average_views:
             raise ValueError(
@@ -48,9 +48,7 @@ class FusedMapGraph(nn.Module):
                 f"set average_views to [] and average in your program"
             )
         if inferer.precision != "float32":
-            raise ValueError(
-                f"export: expected precision float32, got {inferer.precision!r}; set it to float32"
-            )
+            raise ValueError(f"export: expected precision float32, got {inferer.precision!r}; set it to that")
         self.network, self.inferer, self.modalities = network, inferer, tuple(modalities)
         self.fuse = FuseMapsd(rule=fusion).rule
         self.eval()

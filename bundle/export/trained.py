@@ -33,17 +33,15 @@ def trained_graph(
 
     Raises:
         FileNotFoundError: there is no such checkpoint.
-        ValueError: unknown stage, overlay or option; the weights were trained under other settings; or the inferer can't
-            be exported (:class:`bundle.export.FusedMapGraph`).
+        ValueError: unknown stage, overlay or option; the weights were trained under other settings; or the inferer
+            can't be exported (:class:`bundle.export.FusedMapGraph`).
     """
     if stage not in STAGES:
         raise ValueError(f"stage: {stage!r} is unknown; {nearest_name(stage, STAGES)}")
     known = [path.stem for axis in AXES for path in CONFIG_DIR.glob(f"{axis}_*.yaml")]
     for name in overlays:
         if name not in known:
-            raise ValueError(
-                f"configs: there is no overlay configs/{name}.yaml; {nearest_name(name, known)}"
-            )
+            raise ValueError(f"configs: there is no overlay configs/{name}.yaml; {nearest_name(name, known)}")
     parser = ConfigParser()
     parser.read_config([str(CONFIG_DIR / f"{name}.yaml") for name in (STAGES[stage], *overlays)])
     parser.update({**(options or {}), "precision": "float32"})
