@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from monai.bundle import ConfigWorkflow
 
+from bundle.data.cache import write_json
 from bundle.data.names import name_list, nearest_name
 
 BUNDLE_ROOT = Path(__file__).resolve().parent.parent  # right from any working directory
@@ -33,6 +34,9 @@ FREE_IDS = {
 
 # The configs that are complete: each id is in one of them, or something refers to it. (Overlays may be the user's own.)
 COMPLETE = ("train", "inference", "evaluate", "train_selftrain", "inference_selftrain")
+# What MONAI's `--tracking` merges in: it changes nothing that is computed.
+TRACKING_IDS = {"tracking_uri", "experiment_name", "run_name", "save_execute_config", "is_not_rank0"}
+TRACKING_HANDLER = "MLFlowHandler"
 CONSTANTS = {"true": "True", "false": "False", "null": "None"}
 
 # Ids that decide what a network's output means; training and inference must agree on them.
@@ -83,6 +87,7 @@ def check_ids(config: Mapping[str, Any] | None = None) -> None:
     shipped = [yaml.safe_load((CONFIG_DIR / f"{name}.yaml").read_text(encoding="utf-8")) for name in COMPLETE]
     known = {re.split("#|::", name.lstrip("+"))[0] for file in shipped for name in file}
     text = json.dumps(config, default=str)
+    known |= TRACKING_IDS if TRACKING_HANDLER in text else set()
     for name in config:
         if name not in known and not name.startswith("_") and not re.search(rf"@{re.escape(name)}\b", text):
             raise ValueError(
@@ -129,14 +134,35 @@ def differing_ids(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[s
 
 
 def settings_of_run() -> dict[str, Any]:
-    """The merged config as plain JSON values, for a checkpoint."""
-    return _plain(merged_config())
+    """The merged config as plain JSON values, for a checkpoint; without tracking, which no result depends on."""
+    config = {name: value for name, value in merged_config().items() if name not in TRACKING_IDS}
+    return _plain(_untracked(config))
+
+
+def write_settings(path: str | Path) -> str:
+    """Write `settings_of_run` as JSON, and give the path back, for a list of artefacts."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_json(Path(path), settings_of_run())
+    return str(path)
 
 
 def _comparable(name: str, settings: Mapping[str, Any]) -> Any:
     """Value of an id; ``--modalities flair`` equals the list of one in a file."""
     value = settings.get(name)
     return name_list(value) if name == "modalities" and value is not None else _plain(value)
+
+
+def _untracked(value: Any) -> Any:
+    """Without handlers that track."""
+    if isinstance(value, Mapping):
+        return {name: _untracked(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [
+            _untracked(part)
+            for part in value
+            if not isinstance(part, Mapping) or part.get("_target_") != TRACKING_HANDLER
+        ]
+    return value
 
 
 def _plain(value: Any) -> Any:

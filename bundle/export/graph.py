@@ -25,7 +25,7 @@ class FusedMapGraph(nn.Module):
         modalities: names of the K channels, in order.
 
     Shape:
-        image (B, K, H, W), normalised, and foreground (B, 1, H, W), 1 inside, to gated maps (B, N, H, W) of the branches
+        normalised image (B, K, H, W) and foreground (B, 1, H, W), 1 inside, to gated maps (B, N, H, W) of branches
         and the fused map (B, 1, H, W); all in [0, 1].
 
     Raises:

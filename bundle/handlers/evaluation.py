@@ -21,7 +21,7 @@ from bundle.metrics.case_scores import CaseScores, check_maps, score_case
 from bundle.metrics.contact_sheet import SheetBlock, draw_contact_sheet, pick_cases
 from bundle.metrics.mask_rule import MaskRule
 from bundle.metrics.report import write_rows, write_summary
-from bundle.metrics.summary import format_table
+from bundle.metrics.summary import format_table, headline
 from bundle.metrics.threshold_sweep import THRESHOLDS
 
 
@@ -34,7 +34,7 @@ class EvaluationReport:
     to bring them upright. Only numbers and one small slice a case are kept (the slices on disk), so memory
     does not grow with the number of cases.
 
-    Written on completion: ``metrics.csv``, ``summary.json`` and, where images were given,
+    Written at the end: ``metrics.csv``, ``summary.json`` and, where images were given,
     ``contact_sheet.png`` with the best, median and worst case by fused Dice. A map that the item's ``present``
     (N + 1,) says is of a missing branch has no row and counts in no mean. The table is printed. With
     several processes the cases are gathered, a case that two of them saw (a sampler's padding) counts once,
@@ -71,10 +71,10 @@ class EvaluationReport:
         self._available: list[str] | None = None
 
     def attach(self, engine: Engine) -> None:
-        """Listen to an engine's start, iterations and completion."""
+        """Listen to an engine's start, iterations and the end of its epoch, at which loggers read the metrics."""
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._score)
-        engine.add_event_handler(Events.COMPLETED, self._finish)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
 
     def _start(self, engine: Engine) -> None:
         self.summary = None
@@ -121,6 +121,7 @@ class EvaluationReport:
         self.summary = write_summary(
             self.output_dir / "summary.json", scores, self.rule, self.thresholds, self.names, self._available
         )
+        engine.state.metrics.update(headline(self.summary))
         rows = [row for entry in scores for row in entry.rows]
         write_rows(self.output_dir / "metrics.csv", rows, self.rule, self._available)
         blocks = [

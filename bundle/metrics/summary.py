@@ -93,6 +93,15 @@ def _summarise_map(rows: list[CaseRow], curves: np.ndarray, thresholds: Sequence
     }
 
 
+def headline(summary: dict[str, Any]) -> dict[str, float]:
+    """The table's figures by name, ``<map>/dice`` and so on: means, of ratios medians; nan where undefined."""
+    found: dict[str, float] = {}
+    for name, entry in summary["maps"].items():
+        found |= {f"{name}/{what}": entry[what]["mean"] for what in ("dice", "assd_mm")}
+        found |= {f"{name}/{what}": entry[what]["median"] for what in ("under_ratio", "over_ratio")}
+    return found
+
+
 def _describe(values: Sequence[float]) -> dict[str, float]:
     """Return mean, sample SD and median of the defined values, and how many there are."""
     defined = np.array([value for value in values if not math.isnan(value)])
