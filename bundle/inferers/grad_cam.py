@@ -36,7 +36,7 @@ class GradCamInferer(VolumeInferer):
         with _features(network) as features:
             self.evidence(image, network)
         maps, logits = [], []
-        size = image.shape[-2:]
+        size = list(image.shape[-2:])
         for branch, feature in zip(_branches(network), features, strict=True):
             with torch.enable_grad():
                 feature = feature.detach().to(branch.evidence.weight.dtype).requires_grad_()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -25,24 +26,25 @@ class CamBranch(nn.Module):
         (B, in_channels, H, W) to (B, C, H, W).
     """
 
-    evidence: nn.Conv2d
-    in_channels: int
-    feature_channels: tuple[int, ...]
+    if TYPE_CHECKING:  # TorchScript can't read annotations that are text
+        evidence: nn.Conv2d
+        in_channels: int
+        feature_channels: tuple[int, ...]
 
     @abstractmethod
     def features(self, image: torch.Tensor) -> list[torch.Tensor]:
         """Feature maps (B, F, h, w), coarse to fine; the last is what `evidence` receives, the others lie deeper."""
 
-    def to_evidence(self, feature: torch.Tensor, size: torch.Size) -> torch.Tensor:
+    def to_evidence(self, feature: torch.Tensor, size: list[int]) -> torch.Tensor:
         """The last feature maps to evidence (B, C, H, W) of the slice's ``size``, H and W."""
         return bilinear_to(self.evidence(feature), size)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return self.to_evidence(self.features(image)[-1], image.shape[-2:])
+        return self.to_evidence(self.features(image)[-1], list(image.shape[-2:]))
 
 
-def bilinear_to(maps: torch.Tensor, size: torch.Size) -> torch.Tensor:
+def bilinear_to(maps: torch.Tensor, size: list[int]) -> torch.Tensor:
     """Maps (B, C, h, w) at ``size``, H and W; as they are if they have it."""
-    if maps.shape[-2:] == size:
+    if list(maps.shape[-2:]) == list(size):
         return maps
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)

@@ -95,7 +95,8 @@ class _AtrousPyramid(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         parts = [convolution(x) for convolution in self.convolutions]
         pooled = self.pooled(F.adaptive_avg_pool2d(x, 1))
-        return self.projection(torch.cat([*parts, pooled.expand_as(parts[0])], dim=1))
+        parts.append(pooled.expand_as(parts[0]))
+        return self.projection(torch.cat(parts, dim=1))
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, rate: int = 1) -> nn.Sequential:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -31,7 +32,9 @@ class BranchEnsemble(nn.Module):
         ValueError: without modalities, or if an image has another number of channels.
     """
 
-    trust: torch.Tensor
+    if TYPE_CHECKING:  # TorchScript can't read annotations that are text
+        trust: torch.Tensor
+    __jit_unused_properties__ = ("map_names",)
 
     def __init__(
         self,
@@ -46,6 +49,7 @@ class BranchEnsemble(nn.Module):
                 f"BranchEnsemble modalities: expected a list of at least one name, got {modalities!r}"
             )
         self.modalities = tuple(modalities)
+        self.expected = f"{len(self.modalities)} channels ({', '.join(self.modalities)})"
         self.inputs = len(self.modalities) if early_fusion else 1
         count = 1 if early_fusion else len(self.modalities)
         made = [branch(in_channels=self.inputs) for _ in range(count)]
@@ -62,11 +66,12 @@ class BranchEnsemble(nn.Module):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         if image.shape[1] != len(self.modalities):
             raise ValueError(
-                f"BranchEnsemble: expected {len(self.modalities)} channels ({', '.join(self.modalities)}), got "
-                f"{image.shape[1]}; `modalities` must name the channels of the data"
+                f"BranchEnsemble: expected {self.expected}, got {image.shape[1]}; `modalities` must name the "
+                f"channels of the data"
             )
         parts = image.split(self.inputs, dim=1)
-        return torch.cat([branch(part) for branch, part in zip(self.branches, parts, strict=True)], dim=1)
+        # TorchScript knows no zip over modules
+        return torch.cat([branch(parts[place]) for place, branch in enumerate(self.branches)], dim=1)
 
 
 def trust_of(network: nn.Module) -> torch.Tensor | None:

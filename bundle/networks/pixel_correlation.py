@@ -66,23 +66,23 @@ class PixelCorrelationBranch(CamBranch):
     def features(self, image: torch.Tensor) -> list[torch.Tensor]:
         return self.branch.features(image)
 
-    def to_evidence(self, feature: torch.Tensor, size: torch.Size) -> torch.Tensor:
+    def to_evidence(self, feature: torch.Tensor, size: list[int]) -> torch.Tensor:
         """The branch's evidence and a refined map of 0: the features alone do not tell the affinity."""
         evidence = self.branch.to_evidence(feature, size)
         return torch.cat([evidence, torch.zeros_like(evidence[:, :1])], dim=1)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         features = self.branch.features(image)
-        evidence = self.branch.to_evidence(features[-1], image.shape[-2:])
-        grid = torch.Size(max(side // self.stride, 1) for side in image.shape[-2:])
+        evidence = self.branch.to_evidence(features[-1], list(image.shape[-2:]))
+        grid = [max(side // self.stride, 1) for side in image.shape[-2:]]
         cam = _at(self.readout.maps(evidence.detach()).relu(), grid)
         cam = cam / cam.amax(dim=(2, 3), keepdim=True).clamp(min=1e-5)
         refined = refine(cam.flatten(2), self._embed(image, features, grid).flatten(2)).unflatten(2, grid)
-        refined = bilinear_to(refined, image.shape[-2:])
+        refined = bilinear_to(refined, list(image.shape[-2:]))
         # not rounded to half precision: SEAM's terms stretch its narrow range to [0, 1]
         return torch.cat([evidence.to(refined.dtype), refined], dim=1)
 
-    def _embed(self, image: torch.Tensor, features: list[torch.Tensor], grid: torch.Size) -> torch.Tensor:
+    def _embed(self, image: torch.Tensor, features: list[torch.Tensor], grid: list[int]) -> torch.Tensor:
         """What pixels of the grid are compared by, (B, F, h, w)."""
         projected = [
             F.relu(projection(_at(feature.detach(), grid)))
@@ -115,7 +115,7 @@ def refine(maps: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         return torch.where(alone, maps, maps @ affinity / torch.where(alone, 1.0, total))
 
 
-def _at(maps: torch.Tensor, grid: torch.Size) -> torch.Tensor:
+def _at(maps: torch.Tensor, grid: list[int]) -> torch.Tensor:
     """Maps on the grid: averaged where they are finer, interpolated where they are coarser."""
     finer = maps.shape[-2] >= grid[0] and maps.shape[-1] >= grid[1]
     return F.adaptive_avg_pool2d(maps, (grid[0], grid[1])) if finer else bilinear_to(maps, grid)

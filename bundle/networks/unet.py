@@ -42,7 +42,7 @@ class CamUNet(CamBranch):
         if levels < 0:
             raise ValueError(f"CamUNet levels: expected 0 poolings or more, got {levels}")
         channels = [width * 2**level for level in range(levels)] + [width * 2 ** max(levels - 1, 0)]
-        self.levels, self.in_channels = levels, in_channels
+        self.levels, self.divisor, self.in_channels = levels, 2**levels, in_channels
         self.encoder = nn.ModuleList([_double_convolution(in_channels, width)])
         self.encoder.extend(_double_convolution(a, b) for a, b in pairwise(channels))
         self.decoder = nn.ModuleList()
@@ -57,22 +57,21 @@ class CamUNet(CamBranch):
         self.apply(_initialise)
 
     def features(self, image: torch.Tensor) -> list[torch.Tensor]:
-        divisor = 2**self.levels
-        if image.shape[-1] % divisor or image.shape[-2] % divisor:
+        if image.shape[-1] % self.divisor != 0 or image.shape[-2] % self.divisor != 0:
             raise ValueError(
-                f"CamUNet: expected slices whose sides are divisible by {divisor} ({self.levels} levels), got "
+                f"CamUNet: expected slices whose sides are divisible by {self.divisor} ({self.levels} levels), got "
                 f"{image.shape[-2]}x{image.shape[-1]}; prepare the data with such a spatial_size or lower `levels`"
             )
-        x = self.encoder[0](image)
-        skips = []
-        for block in self.encoder[1:]:
+        x, skips = image, []
+        for level, block in enumerate(self.encoder):
+            x = block(F.max_pool2d(x, 2) if level > 0 else x)
             skips.append(x)
-            x = block(F.max_pool2d(x, 2))
-        found = [x]
+        found = [skips.pop()]
         for block in self.decoder:
             x = block(torch.cat([skips.pop(), F.interpolate(x, scale_factor=2.0, mode="nearest")], dim=1))
             found.append(x)
-        return [*found[:-1], self.head(x)]
+        found[-1] = self.head(x)
+        return found
 
 
 def _convolution(inputs: int, outputs: int) -> list[nn.Module]:
