@@ -84,7 +84,8 @@ def check_ids(config: Mapping[str, Any] | None = None) -> None:
     """
     config = merged_config() if config is None else config
     _refuse_spelt_out_constants(config)
-    shipped = [yaml.safe_load((CONFIG_DIR / f"{name}.yaml").read_text(encoding="utf-8")) for name in COMPLETE]
+    files = [file for name in COMPLETE for file in CONFIG_DIR.glob(f"{name}.*")]  # JSON, in a packed bundle
+    shipped = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in files]
     known = {re.split("#|::", name.lstrip("+"))[0] for file in shipped for name in file}
     text = json.dumps(config, default=str)
     known |= TRACKING_IDS if TRACKING_HANDLER in text else set()

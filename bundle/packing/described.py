@@ -1,0 +1,56 @@
+"""The metadata of a packed bundle: the project's own, fitted to the task and to the network that is packed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from bundle.configuration import BUNDLE_ROOT
+from bundle.packing.run_folder import TrainedRun
+
+METADATA = BUNDLE_ROOT / "metadata.json"
+SIDE = 32  # pixels: what every backbone divides by
+
+
+def packed_metadata(run: TrainedRun, task: Mapping[str, Any], network: nn.Module) -> dict[str, Any]:
+    """``configs/metadata.json`` of a packed run.
+
+    Args:
+        run: what is packed.
+        task: fields that differ for the task.
+        network: the run's, which tells the number of channels.
+    """
+    found = {**json.loads(METADATA.read_text(encoding="utf-8")), **task}
+    formats = found["network_data_format"]
+    image, pred = formats["inputs"]["image"], formats["outputs"]["pred"]
+    shown = {name.lower(): name for name in image["channel_def"].values()}
+    names = [shown.get(modality, modality.upper()) for modality in run.modalities]
+    axes = 3 if any(isinstance(module, nn.Conv3d) for module in network.modules()) else 2
+    channels = _channels(network, len(names), axes)
+    kind = "log odds" if run.segmenter else "evidence"
+    of_branch = names if channels % len(names) == 0 and not run.settings["early_fusion"] else ["all modalities"]
+    each = channels // len(of_branch)
+    described = [
+        f"{name} {kind}" + (f", channel {channel}" if each > 1 else "")
+        for name in of_branch
+        for channel in range(each)
+    ]
+    for part, labels in ((image, names), (pred, described)):
+        part["spatial_shape"] = [f"{SIDE}*n"] * axes
+        if list(part["channel_def"].values()) != labels:
+            part["num_channels"] = len(labels)
+            part["channel_def"] = {str(place): label for place, label in enumerate(labels)}
+    if run.scores:
+        found["eval_metrics"] = {"mean_dice": round(run.scores["mean"], 4)}
+    return found
+
+
+def _channels(network: nn.Module, modalities: int, axes: int) -> int:
+    """Channels that come out of a network."""
+    device = next(network.parameters()).device
+    with torch.no_grad():
+        return int(network.eval()(torch.zeros(1, modalities, *[SIDE] * axes, device=device)).shape[1])

@@ -1,0 +1,99 @@
+"""What there is to pack: the weights of a run, the settings it was trained under, and on what."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bundle.configuration import BUNDLE_ROOT
+from bundle.data.names import name_list
+from bundle.handlers.weights import read_checkpoint
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A finished training.
+
+    Args:
+        folder: R, its output folder.
+        settings: its merged config and what it noted of its data.
+        source: of the prepared data set, such as ``phantom`` or ``brats``; empty if that is not there any more.
+        scores: mean, SD and number of cases of the fused map's Dice, if the run was evaluated.
+    """
+
+    folder: Path
+    settings: dict[str, Any]
+    source: str
+    scores: dict[str, float]
+
+    @property
+    def weights(self) -> Path:
+        """Flat state dict."""
+        return self.folder / "models" / "model.pt"
+
+    @property
+    def segmenter(self) -> bool:
+        """Whether it is one of self-training, not the CAM stage."""
+        return "labels_dir" in self.settings
+
+    @property
+    def modalities(self) -> list[str]:
+        return name_list(self.settings["modalities"])
+
+    @property
+    def training_cases(self) -> int:
+        """Number of cases it learnt from."""
+        return len(self.settings["training_cases"])
+
+
+def open_run(folder: str | Path) -> TrainedRun:
+    """What a training left in its output folder.
+
+    Args:
+        folder: with ``models/model.pt`` and ``models/model.json``.
+
+    Raises:
+        FileNotFoundError: there are no weights, or nothing that tells how they were trained.
+        ValueError: the weights are damaged, or no flat state dict.
+    """
+    folder = Path(folder)
+    weights = folder / "models" / "model.pt"
+    for file in (weights, weights.with_suffix(".json")):
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"run {folder}: expected {file.relative_to(folder)}, which a training writes, found none; give the "
+                f"--output_dir of a finished training as --run_dir (of a chain: its cam or segmenter_1 folder)"
+            )
+    state = read_checkpoint(weights, torch.device("cpu"))
+    if not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ValueError(
+            f"run {folder}: {weights.name} holds {', '.join(list(state)[:3])} …, expected a flat state dict; give the "
+            f"models/model.pt that the training wrote"
+        )
+    settings = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
+    if not isinstance(settings.get("training_cases"), list):
+        raise ValueError(
+            f"run {folder}: models/model.json lacks the cases that were trained on, expected a finished "
+            f"`run training`; train again with this version"
+        )
+    return TrainedRun(folder, settings, _source(Path(settings["dataset_dir"])), _scores(folder))
+
+
+def _source(dataset_dir: Path) -> str:
+    for base in (Path(), BUNDLE_ROOT):  # a relative path started where the training was
+        file = base / dataset_dir / "dataset.json"
+        if file.is_file():
+            return str(json.loads(file.read_text(encoding="utf-8")).get("source", ""))
+    return ""
+
+
+def _scores(folder: Path) -> dict[str, float]:
+    file = folder / "summary.json"
+    if not file.is_file():
+        return {}
+    found = json.loads(file.read_text(encoding="utf-8"))["maps"]["fused"]["dice"]
+    return {} if found["mean"] is None else {name: found[name] for name in ("mean", "sd", "n")}
