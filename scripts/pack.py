@@ -30,8 +30,8 @@ def pack_bundle(
         output_dir: O.
         run_dir: output folder of a training of classifiers or of a segmenter; by default the demo's, made if absent.
         name: a task of bundle/packing/tasks.yaml.
-        configs: overlays merged into inference and evaluation, such as method_paper; those of the training are in already.
-        trained_on: what the model card's first line says after "Weights trained on"; by default what the data set tells.
+        configs: overlays for inference and evaluation, such as method_paper; the training's are in already.
+        trained_on: what the model card's first line says behind "Weights trained on"; by default from the data set.
         data_license: text file with the terms of the data that the weights were trained on.
     """
     if text(output_dir) is None:
@@ -65,7 +65,9 @@ def make_demo() -> None:
     command = ["make", "demo", f"BIN={Path(sys.executable).parent}", "-o", ".venv/.ready"]
     status = subprocess.run(command, cwd=BUNDLE_ROOT, check=False).returncode
     if status:
-        raise ValueError(f"make demo ended with exit status {status}, expected 0; what it printed above says why")
+        raise ValueError(
+            f"make demo ended with exit status {status}, expected 0; what it printed above says why"
+        )
 
 
 if __name__ == "__main__":

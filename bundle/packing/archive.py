@@ -1,4 +1,4 @@
-"""Files whose bytes depend on what is packed alone: JSON, checksums, the zip, TorchScript without traces of a machine."""
+"""Files whose bytes depend on what is packed alone: JSON, checksums, the zip, TorchScript without machine paths."""
 
 from __future__ import annotations
 
@@ -40,7 +40,12 @@ def write_large_files(folder: Path) -> list[Path]:
     large = [path for path in files_of(folder) if path.stat().st_size > LARGE_BYTES]
     if large:
         entries = [
-            {"path": p.relative_to(folder).as_posix(), "url": "", "hash_val": sha256(p), "hash_type": "sha256"}
+            {
+                "path": p.relative_to(folder).as_posix(),
+                "url": "",
+                "hash_val": sha256(p),
+                "hash_type": "sha256",
+            }
             for p in large
         ]
         text = yaml.safe_dump({"large_files": entries}, sort_keys=False)

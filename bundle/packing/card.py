@@ -1,4 +1,4 @@
-"""The documents of a packed bundle: the project's model card, which first says what the weights saw, and the data licence."""
+"""Documents of a packed bundle: the project's model card, which first says what the weights saw, and data licence."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ COMMANDS = """\
 ## Commands
 
 From the folder of this bundle, with the packages in `configs/metadata.json` installed (`D` a data set that
-`scripts.prepare_data` made, `R` where to write, `SCANS` raw scans in the BraTS or decathlon layout or one 4D file a case;
-any tree with `--patterns`):
+`scripts.prepare_data` made, `R` where to write, `SCANS` raw scans in the BraTS or decathlon layout or one 4D file a
+case; any tree with `--patterns`):
 
 ```bash
 python -m monai.bundle run --config_file configs/inference.json --dataset_dir SCANS --output_dir R
@@ -74,9 +74,15 @@ def model_card(run: TrainedRun, name: str, seen: str) -> str:
     """
     text = CARD.read_text(encoding="utf-8")
     commands = COMMANDS.format(training=" --labels_dir MAPS" if run.segmenter else "")
-    text = re.sub(r"^## Commands\n.*?(?=^## )", lambda _: commands + "\n", text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(
+        r"^## Commands\n.*?(?=^## )", lambda _: commands + "\n", text, flags=re.MULTILINE | re.DOTALL
+    )
     text = re.sub(r"\[([^\]]+)\]\((?!https?://|#)[^)]+\)", r"\1", text)  # the other documents are not packed
-    stage = "the segmenter of self-training" if run.segmenter else "one classifier a modality, whose maps are fused"
+    stage = (
+        "the segmenter of self-training"
+        if run.segmenter
+        else "one classifier a modality, whose maps are fused"
+    )
     facts = [
         f"# {name}",
         f"- **Network**: {stage}; modalities, in this order: {', '.join(run.modalities)}.",
@@ -104,6 +110,8 @@ def data_licence(run: TrainedRun, file: Path | None) -> str:
     """
     if file is not None:
         if not file.is_file():
-            raise FileNotFoundError(f"--data_license {file}: expected a text file, found none; correct the path")
+            raise FileNotFoundError(
+                f"--data_license {file}: expected a text file, found none; correct the path"
+            )
         return file.read_text(encoding="utf-8")
     return PHANTOM_LICENCE if run.source == "phantom" else OTHER_LICENCE

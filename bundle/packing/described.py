@@ -13,15 +13,21 @@ from bundle.configuration import BUNDLE_ROOT
 from bundle.packing.run_folder import TrainedRun
 
 METADATA = BUNDLE_ROOT / "metadata.json"
+SEGMENTER = (
+    "A segmenter that saw no mask: it learnt from the class activation maps of classifiers of slice tags."
+)
 SIDE = 32  # pixels: what every backbone divides by
 
 
-def packed_metadata(run: TrainedRun, task: Mapping[str, Any], network: nn.Module) -> dict[str, Any]:
+def packed_metadata(
+    run: TrainedRun, task: Mapping[str, Any], network: nn.Module, seen: str
+) -> dict[str, Any]:
     """``configs/metadata.json`` of a packed run.
 
     Args:
         run: what is packed.
         task: fields that differ for the task.
+        seen: what the weights were trained on.
         network: the run's, which tells the number of channels.
     """
     found = {**json.loads(METADATA.read_text(encoding="utf-8")), **task}
@@ -32,7 +38,9 @@ def packed_metadata(run: TrainedRun, task: Mapping[str, Any], network: nn.Module
     axes = 3 if any(isinstance(module, nn.Conv3d) for module in network.modules()) else 2
     channels = _channels(network, len(names), axes)
     kind = "log odds" if run.segmenter else "evidence"
-    of_branch = names if channels % len(names) == 0 and not run.settings["early_fusion"] else ["all modalities"]
+    of_branch = (
+        names if channels % len(names) == 0 and not run.settings["early_fusion"] else ["all modalities"]
+    )
     each = channels // len(of_branch)
     described = [
         f"{name} {kind}" + (f", channel {channel}" if each > 1 else "")
@@ -44,6 +52,12 @@ def packed_metadata(run: TrainedRun, task: Mapping[str, Any], network: nn.Module
         if list(part["channel_def"].values()) != labels:
             part["num_channels"] = len(labels)
             part["channel_def"] = {str(place): label for place, label in enumerate(labels)}
+    if list(shown) != run.modalities and "image_classes" not in task:
+        found["image_classes"] = f"{', '.join(names)} images, normalised as configs/inference.json says"
+    if run.source != "phantom":
+        found["data_source"] = seen
+    if run.segmenter:
+        found["description"] = SEGMENTER
     if run.scores:
         found["eval_metrics"] = {"mean_dice": round(run.scores["mean"], 4)}
     return found

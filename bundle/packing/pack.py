@@ -90,7 +90,8 @@ def pack(options: PackOptions) -> Packed:
     for name, config in configs.items():
         write_json(partial / "configs" / f"{name}.json", config)
     shutil.copyfile(CONFIG_DIR / "logging.conf", partial / "configs" / "logging.conf")
-    metadata = packed_metadata(run, task, ConfigParser(configs["inference"]).get_parsed_content("network_def"))
+    network = ConfigParser(configs["inference"]).get_parsed_content("network_def")
+    metadata = packed_metadata(run, task, network, seen)
     write_json(partial / "configs" / "metadata.json", metadata)
     shutil.copyfile(BUNDLE_ROOT / "LICENSE", partial / "LICENSE")
     (partial / "docs" / "README.md").write_text(model_card(run, options.name, seen), encoding="utf-8")
@@ -123,17 +124,31 @@ def _noted(run: TrainedRun) -> dict[str, Any]:
 
 def _export_torchscript(folder: Path) -> None:
     """``models/model.ts`` of ``network_def``, by MONAI's own command, from the packed code and weights."""
-    words = ["ckpt_export", "network_def", "--config_file", "configs/inference.json", "--filepath", "models/model.ts"]
+    words = [
+        "ckpt_export",
+        "network_def",
+        "--config_file",
+        "configs/inference.json",
+        "--filepath",
+        "models/model.ts",
+    ]
     words += ["--ckpt_file", "models/model.pt", "--meta_file", "configs/metadata.json"]
     # the order of a class's constants in TorchScript is that of a set of texts
-    env = {**os.environ, "PYTHONPATH": str(folder.resolve()), "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(folder.resolve()),
+        "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     command = [sys.executable, "-m", "monai.bundle", *words]
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, encoding="utf-8", check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=env, capture_output=True, text=True, encoding="utf-8", check=False
+    )
     if done.returncode:
         told = [line for line in done.stderr.splitlines() if line.strip()]
         raise ValueError(
             f"models/model.ts: `monai.bundle ckpt_export` ended with exit status {done.returncode} "
-            f"({told[-1] if told else 'nothing printed'}), expected 0; TorchScript reads neither SEAM's pixel correlation "
-            f"nor every network of one's own: pack another run, or see {folder} for what was exported"
+            f"({told[-1] if told else 'nothing printed'}), expected 0; TorchScript does not read SEAM's pixel "
+            f"correlation: pack another run, or see what was to be exported in {folder}"
         )
     strip_debugging(folder / "models" / "model.ts")

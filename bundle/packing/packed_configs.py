@@ -15,7 +15,7 @@ from bundle.configuration import CONFIG_DIR, FREE_IDS
 from bundle.data.names import nearest_name
 from bundle.packing.run_folder import TrainedRun
 
-# Ids that say where things lie on one machine or which cases of one data set are meant: a packed config has the default.
+# Ids that say where things lie on one machine or which cases of one data set are meant; packed is the default.
 LOCAL_IDS = FREE_IDS | {
     *("datalist", "patterns", "split", "splits", "checkpoint", "labels_dir", "imagenet_weights"),
     *("spatial_size", "training_cases"),  # training overwrites them by what it found
@@ -23,7 +23,13 @@ LOCAL_IDS = FREE_IDS | {
 }
 # Ids that each workflow has its own of, or that change no result.
 OWN_IDS = {"imports", "initialize", "training", "run", "finalize", "batch_size"}
-NOTES = {"processes", "training_tags", "validation_cases", "validation_tags", "pseudo_labels"}  # of data, no ids
+NOTES = {
+    "processes",
+    "training_tags",
+    "validation_cases",
+    "validation_tags",
+    "pseudo_labels",
+}  # of data, no ids
 SEVERAL = "run_multi_gpu"
 
 
@@ -48,7 +54,9 @@ def packed_configs(run: TrainedRun, overlays: Sequence[str] = ()) -> dict[str, d
     settings = _of_one_process(run.settings, several, shipped)
     chosen = {n: v for n, v in settings.items() if n not in OWN_IDS and (n not in shipped or shipped[n] != v)}
     inference = _with(read_config(f"inference{stage}"), chosen, overlays)
-    evaluate = _with(read_config("evaluate", *(["method_selftrain"] if run.segmenter else [])), chosen, overlays)
+    evaluate = _with(
+        read_config("evaluate", *(["method_selftrain"] if run.segmenter else [])), chosen, overlays
+    )
     several["training"] = [*settings["initialize"], *several.pop("+initialize"), *settings["training"]]
     for config in (settings, inference, evaluate):
         _start_by_running(config)

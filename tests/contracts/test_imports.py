@@ -13,7 +13,7 @@ LEVELS = [
     {"configuration", "losses", "inferers", "refinement"},  # configuration reads lists as data does
     {"handlers"},
     {"chain", "export"},
-    {"comparison"},
+    {"comparison", "packing"},
 ]
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
 FILES = sorted((ROOT / "bundle").rglob("*.py"))
