@@ -89,7 +89,7 @@ def model_card(run: TrainedRun, name: str, seen: str) -> str:
         f"- **Slices**: {run.settings['spatial_size']} pixels a side.",
         "- **Its own score**: "
         + (
-            f"mean Dice {run.scores['mean']:.3f} (SD {run.scores['sd']:.3f}) over {run.scores['n']} test cases."
+            f"mean Dice {run.scores['mean']:.3f} over {run.scores['n']} test cases."
             if run.scores
             else "not evaluated before packing."
         ),

@@ -22,7 +22,7 @@ class TrainedRun:
         folder: R, its output folder.
         settings: its merged config and what it noted of its data.
         source: of the prepared data set, such as ``phantom`` or ``brats``; empty if that is not there any more.
-        scores: mean, SD and number of cases of the fused map's Dice, if the run was evaluated.
+        scores: mean of the fused map's Dice and number of cases, if the run was evaluated.
     """
 
     folder: Path
@@ -96,4 +96,4 @@ def _scores(folder: Path) -> dict[str, float]:
     if not file.is_file():
         return {}
     found = json.loads(file.read_text(encoding="utf-8"))["maps"]["fused"]["dice"]
-    return {} if found["mean"] is None else {name: found[name] for name in ("mean", "sd", "n")}
+    return {} if found["mean"] is None else {name: found[name] for name in ("mean", "n")}

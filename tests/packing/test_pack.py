@@ -1,0 +1,249 @@
+"""What is packed: the run's own settings, nothing of the packer's machine, the same bytes each time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from monai.bundle import ConfigParser
+from monai.data import load_net_with_metadata
+
+from bundle.packing import PackOptions, demands, pack
+from bundle.packing.archive import LARGE_BYTES, write_large_files
+from bundle.packing.card import PHANTOM_LICENCE, data_licence, trained_on
+from bundle.packing.described import packed_metadata
+from bundle.packing.packed_configs import packed_configs, read_config
+from bundle.packing.run_folder import open_run
+from bundle.packing.tasks import TASKS_FILE, find_task
+from scripts import pack as command
+from tests.packing.conftest import NAME, SEEN
+from tests.running import SIZE, TRAINING, merged
+
+GIVEN = ("min_volume_mm3", "fill_holes", "precision", "width", "modalities")
+KINDS = ["bundle_dir", "segmenter_dir"]
+
+
+def read_network(run_dir: Path) -> torch.nn.Module:
+    return ConfigParser(packed_configs(open_run(run_dir))["inference"]).get_parsed_content("network_def")
+
+
+def read(folder: Path, name: str) -> dict:
+    return json.loads((folder / "configs" / f"{name}.json").read_text())
+
+
+def test_the_same_run_gives_the_same_bytes_wherever_it_is_packed(trained, bundle_dir, tmp_path):
+    first = trained.with_name("trained_packed") / f"{NAME}_v0.1.0.zip"
+    second = pack(PackOptions(tmp_path / "elsewhere", trained, seen=SEEN)).archive
+    assert hashlib.sha256(first.read_bytes()).digest() == hashlib.sha256(second.read_bytes()).digest()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_place_and_no_case_of_the_packer_is_packed(kind, dataset_dir, request):
+    folder = request.getfixturevalue(kind)
+    machine = str(dataset_dir.parent).encode()
+    for path in folder.rglob("*"):
+        if path.is_file():
+            assert machine not in path.read_bytes(), path
+    for config in ("train", "inference", "evaluate"):
+        assert '"001"' not in json.dumps(read(folder, config))
+    assert '"001"' not in (folder / "models" / "model.json").read_text()
+
+
+def yaml_of(complete: str, segmenter: bool) -> dict:
+    """The merged YAML with the tests' options, as `monai.bundle run` has it."""
+    files = [complete, "method_selftrain"] if segmenter and complete == "evaluate" else [complete]
+    given = {**SIZE, **(TRAINING | {"epochs": 1} if complete.startswith("train") else {})}
+    if segmenter:
+        del given["levels"]
+    parser = merged(*files, **given)
+    parser.parse()
+    return parser.get()
+
+
+@pytest.mark.parametrize(("kind", "stage"), [("bundle_dir", ""), ("segmenter_dir", "_selftrain")])
+@pytest.mark.parametrize("name", ["train", "inference", "evaluate"])
+def test_a_packed_config_reads_back_as_the_merged_yaml(kind, stage, name, request):
+    parser = ConfigParser()
+    parser.read_config(str(request.getfixturevalue(kind) / "configs" / f"{name}.json"))
+    parser.parse()
+    found = parser.get()
+    wanted = yaml_of(name if name == "evaluate" else f"{name}{stage}", bool(stage))
+    place = "training" if name == "train" else "run"
+    wanted[place] = [*wanted.pop("initialize"), *wanted[place]]  # why: packed_configs
+    if name != "train":
+        wanted["checkpoint"] = "$os.path.join(@bundle_root, 'models', 'model.pt')"
+    if name == "train":  # options of inference, which the run was given as well
+        wanted |= {option: SIZE[option] for option in ("min_volume_mm3", "fill_holes")}
+    assert json.loads(json.dumps(wanted)) == found
+
+
+def test_inference_has_what_the_run_was_trained_with(bundle_dir):
+    assert {name: read(bundle_dir, "inference")[name] for name in GIVEN} == {
+        name: json.loads(json.dumps(SIZE[name])) for name in GIVEN
+    }
+    assert read(bundle_dir, "inference")["batch_size"] == 16  # the training's is no setting of the network
+
+
+def test_an_overlay_of_inference_is_merged_last(trained):
+    configs = packed_configs(open_run(trained), ["method_paper"])
+    assert configs["inference"]["fusion"] == configs["evaluate"]["fusion"] == "maximum"
+    assert configs["inference"]["width"] == SIZE["width"]
+    assert configs["train"]["loss_terms"]["kd"]["weight"] == 0.0
+    with pytest.raises(ValueError, match="config 'method_papr' is unknown; did you mean method_paper"):
+        packed_configs(open_run(trained), ["method_papr"])
+
+
+def test_ids_that_a_replaced_part_refers_to_come_along(trained):
+    run = open_run(trained)
+    deep = read_config("train", "network_deeplabv3") | {"imagenet_weights": "/home/me/resnet50.pth"}
+    configs = packed_configs(replace(run, settings={**run.settings, **deep}))
+    assert configs["inference"]["branch"]["weights"] == "@imagenet_weights"
+    assert configs["inference"]["imagenet_weights"] is None
+
+
+def test_a_run_of_several_processes_is_packed_as_one_of_a_single_one(trained):
+    run = open_run(trained)
+    alone = {**run.settings, **read_config("train"), "processes": 1}
+    several = {**run.settings, **read_config("train", "run_multi_gpu"), "processes": 2}
+    assert several["network"] != alone["network"]
+    assert packed_configs(replace(run, settings=several)) == packed_configs(replace(run, settings=alone))
+
+
+def test_several_gpus_start_as_one_does_and_add_their_own(bundle_dir):
+    train, several = read(bundle_dir, "train"), read(bundle_dir, "multi_gpu_train")
+    assert "initialize" not in several
+    *started, run = train["training"]
+    assert several["training"][: len(started)] == started
+    assert several["training"][-1] == run
+    assert len(several["training"]) == len(train["training"]) + len(
+        read_config("run_multi_gpu")["initialize"]
+    )
+
+
+def test_weights_and_torchscript_are_those_of_the_run(trained, bundle_dir):
+    state = torch.load(bundle_dir / "models" / "model.pt", weights_only=True)
+    wanted = torch.load(trained / "models" / "model.pt", weights_only=True)
+    assert {name: value.tolist() for name, value in state.items()} == {
+        n: v.tolist() for n, v in wanted.items()
+    }
+    network, metadata, _ = load_net_with_metadata(str(bundle_dir / "models" / "model.ts"))
+    assert (
+        metadata["version"] == json.loads((bundle_dir / "configs" / "metadata.json").read_text())["version"]
+    )
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, state[name]), name
+
+
+@pytest.mark.parametrize(
+    ("kind", "channels"),
+    [("bundle_dir", ["FLAIR evidence", "T1c evidence"]), ("segmenter_dir", ["all modalities log odds"])],
+)
+def test_the_metadata_tell_this_runs_channels(kind, channels, request):
+    metadata = read(request.getfixturevalue(kind), "metadata")
+    formats = metadata["network_data_format"]
+    assert list(formats["inputs"]["image"]["channel_def"].values()) == ["FLAIR", "T1c"]
+    assert list(formats["outputs"]["pred"]["channel_def"].values()) == channels
+    assert formats["outputs"]["pred"]["num_channels"] == len(channels)
+    assert metadata["data_source"] == SEEN
+
+
+def test_the_score_of_the_run_is_told(trained, bundle_dir):
+    dice = json.loads((trained / "summary.json").read_text())["maps"]["fused"]["dice"]["mean"]
+    assert read(bundle_dir, "metadata")["eval_metrics"] == {"mean_dice": round(dice, 4)}
+    assert f"mean Dice {dice:.3f}" in (bundle_dir / "docs" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_card_names_only_what_the_bundle_has(kind, request):
+    folder = request.getfixturevalue(kind)
+    card = (folder / "docs" / "README.md").read_text()
+    assert card.startswith(f"Weights trained on {SEEN}.\n")
+    assert not re.search(r"\]\((?!https?://|#)", card), "a link to a document that is not packed"
+    commands = card[card.index("## Commands") : card.index("## Limits")]
+    files = set(re.findall(r"configs/\w+\.\w+", commands))
+    assert files
+    for name in (*files, *(f"scripts/{n}.py" for n in re.findall(r"-m scripts\.(\w+)", commands))):
+        assert (folder / name).is_file(), name
+
+
+def test_the_phantom_tells_itself_and_other_data_want_words(trained):
+    run = open_run(trained)
+    assert trained_on(run) == "2 cases of the packer's own data (source: brats)"
+    assert trained_on(replace(run, source="phantom")).startswith("a synthetic phantom of 2 training subjects")
+    assert data_licence(replace(run, source="phantom"), None) == PHANTOM_LICENCE
+    assert "ask whoever packed" in data_licence(run, None)
+    with pytest.raises(ValueError, match="say it by --trained_on"):
+        trained_on(replace(run, source=""))
+
+
+def test_large_files_are_listed_with_their_checksums(tmp_path):
+    assert write_large_files(tmp_path) == []
+    content = b"0" * (LARGE_BYTES + 1)
+    (tmp_path / "model.pt").write_bytes(content)
+    assert write_large_files(tmp_path) == [tmp_path / "model.pt"]
+    (entry,) = yaml.safe_load((tmp_path / "large_files.yml").read_text())["large_files"]
+    assert entry == {
+        "path": "model.pt",
+        "url": "",
+        "hash_val": hashlib.sha256(content).hexdigest(),
+        "hash_type": "sha256",
+    }
+
+
+def test_faults_of_the_run_are_named(trained, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"expected models/model.pt, which a training writes"):
+        open_run(tmp_path)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "model.json").write_text("{}")
+    torch.save({"network": {}, "optimizer": {}}, tmp_path / "models" / "model.pt")
+    with pytest.raises(ValueError, match="holds network, optimizer …, expected a flat state dict"):
+        open_run(tmp_path)
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "models" / "model.pt")
+    with pytest.raises(ValueError, match="lacks the cases that were trained on"):
+        open_run(tmp_path)
+
+
+def test_what_cannot_be_packed_is_refused_before_anything_is_written(trained, tmp_path):
+    with pytest.raises(ValueError, match=r"task \'glioma\' is not configured; .*tasks\.yaml"):
+        pack(PackOptions(tmp_path, trained, name="glioma"))
+    with pytest.raises(FileNotFoundError, match="--data_license"):
+        pack(PackOptions(tmp_path, trained, seen=SEEN, licence=tmp_path / "none.txt"))
+    (tmp_path / NAME).mkdir()
+    (tmp_path / NAME / "thesis.txt").write_text("mine")
+    with pytest.raises(ValueError, match="expected nothing or a packed bundle"):
+        pack(PackOptions(tmp_path, trained, seen=SEEN))
+    assert (tmp_path / NAME / "thesis.txt").is_file()
+
+
+def test_another_task_is_packed_by_its_name(trained):
+    run, network = open_run(trained), read_network(trained)
+    task = find_task("prostate_mri_weakly_supervised_segmentation")
+    assert packed_metadata(run, task, network, SEEN)["task"] == task["task"]
+    assert "prostate" in task["task"]
+    assert all(re.fullmatch(demands.NAME, name) for name in yaml.safe_load(TASKS_FILE.read_text()))
+
+
+def test_without_a_run_the_demo_is_packed_and_made_if_absent(monkeypatch, tmp_path):
+    started, asked = [], []
+    monkeypatch.setattr(command, "DEMO_RUN", tmp_path / "demo" / "run")
+    monkeypatch.setattr(
+        command.subprocess,
+        "run",
+        lambda words, **_: started.append(words) or type("Done", (), {"returncode": 0}),
+    )
+    monkeypatch.setattr(
+        command, "pack", lambda options: asked.append(options) or (_ for _ in ()).throw(KeyboardInterrupt)
+    )
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            command.pack_bundle(output_dir=str(tmp_path / "O"))
+        (tmp_path / "demo" / "run").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "demo" / "run" / "summary.json").write_text("{}")
+    assert [words[:2] for words in started] == [["make", "demo"]]
+    assert {options.run_dir for options in asked} == {tmp_path / "demo" / "run"}
