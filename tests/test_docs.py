@@ -17,6 +17,7 @@ from bundle.data import read_tags
 from bundle.metrics import EMPTY_POLICY
 from scripts.baseline import baseline
 from scripts.export import export
+from scripts.pack import pack_bundle
 from scripts.prepare_data import prepare_data
 from scripts.reproduce import reproduce
 from scripts.run_chain import chain
@@ -35,6 +36,7 @@ PREPARE = set(inspect.signature(prepare_data).parameters)
 REPRODUCE = set(inspect.signature(reproduce).parameters)
 CHAIN = set(inspect.signature(chain).parameters)
 EXPORT = set(inspect.signature(export).parameters)
+PACK = set(inspect.signature(pack_bundle).parameters)
 OF_SCRIPT = {
     "scripts.prepare_data": PREPARE,
     "scripts.reproduce": REPRODUCE,
@@ -42,6 +44,8 @@ OF_SCRIPT = {
     "scripts.baseline": set(inspect.signature(baseline).parameters),
     "scripts.benchmark": set[str](),
     "scripts.export": EXPORT | IDS,  # likewise
+    "scripts.pack": PACK,
+    "scripts.verify": set[str](),
 }
 # Options of other programs, and the slip that docs/configuration.md shows.
 FOREIGN = {
@@ -136,7 +140,7 @@ def test_every_test_named_in_the_documents_exists():
 @each_document
 def test_every_option_in_the_documents_exists(path):
     for name in re.findall(r"(?<![\w-])--(\w+)", path.read_text(encoding="utf-8")):
-        assert name in PREPARE | REPRODUCE | CHAIN | EXPORT | IDS | FOREIGN, f"{path.name} names --{name}"
+        assert name in PREPARE | REPRODUCE | CHAIN | EXPORT | PACK | IDS | FOREIGN, f"{path.name} names --{name}"
 
 
 @each_document

@@ -231,7 +231,7 @@ def main(folder: Path, scratch: Path) -> None:
 def _cause(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
-    return " ".join(str(error).split())[:500] or type(error).__name__
+    return " ".join(str(error).split())[:500].rstrip(".") or type(error).__name__
 
 
 if __name__ == "__main__":
