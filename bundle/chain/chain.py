@@ -15,6 +15,8 @@ from bundle.handlers.weights import KNOWN_CASES
 
 POOR = 0.7  # balanced accuracy of masks that show little beyond chance
 VOLUME_TAGS = "method_volume_tags"  # of the CAM stage: its data may have no slice's own positive tag
+SEGMENTER_VOLUME_TAGS = "method_selftrain_volume_tags"
+SEGMENTER_3D = "network_selftrain3d"
 CONFIGS_TRUSTED = "parsing config_file"  # MONAI's notice that configs are code; the first stage shows it
 TOLERANCE = 0.02  # of balanced accuracy: a validation split of some hundred slices tells no finer
 
@@ -68,9 +70,10 @@ def run_chain(options: ChainOptions) -> dict[str, Any]:
         What ``chain.json`` holds: seconds and agreement of each stage, and which one made the masks.
 
     Raises:
-        ValueError: a stage failed, or the validation split has no tags.
+        ValueError: a stage failed, the validation split has no tags, or overlays do not go together.
         FileNotFoundError: there is no prepared data set.
     """
+    _check_overlays(options)
     entries = datalist(options.dataset_dir, "validation", options.splits)
     accepted: _ChainStage = _CamStage(options)
     report: dict[str, Any] = {"stages": [accepted.run(entries)]}
@@ -211,7 +214,7 @@ class _SegmenterStage(_ChainStage):
         super().__init__(options, f"segmenter_{number}")
         self.training_configs = ("train_selftrain", *options.segmenter_configs)
         if VOLUME_TAGS in options.cam_configs:
-            self.training_configs += ("method_selftrain_volume_tags",)
+            self.training_configs += (SEGMENTER_VOLUME_TAGS,)
         self.inference = ("inference_selftrain", *options.segmenter_configs)
         self.evaluation = ("evaluate", "method_selftrain", *options.segmenter_configs)
         own = {**options.segmenter_options, **options.segmenter_training}
@@ -219,6 +222,17 @@ class _SegmenterStage(_ChainStage):
         self.reading_options = options.segmenter_options
         self.needs = [labels_dir]
         self.training_silenced = [CONFIGS_TRUSTED]
+
+
+def _check_overlays(options: ChainOptions) -> None:
+    """Refuse before hours of training what would fail after them."""
+    counts_volumes = VOLUME_TAGS in options.cam_configs or SEGMENTER_VOLUME_TAGS in options.segmenter_configs
+    if options.rounds and counts_volumes and SEGMENTER_3D in options.segmenter_configs:
+        raise ValueError(
+            f"{SEGMENTER_3D} is validated on slices' tags, expected a segmenter of slices where tags are of whole "
+            f"volumes; leave {SEGMENTER_3D} out of the segmenter's configs, or tag slices and leave {VOLUME_TAGS} out "
+            f"of the CAM stage's"
+        )
 
 
 def _to_be_scored(options: ChainOptions) -> bool:

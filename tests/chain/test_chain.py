@@ -195,6 +195,23 @@ def test_a_stages_own_cases_alone_are_predicted_without_a_warning(pretend, prepa
     }
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"cam_configs": ("method_volume_tags",), "segmenter_configs": ("network_selftrain3d",)},
+        {"segmenter_configs": ("network_selftrain3d", "method_selftrain_volume_tags")},
+    ],
+)
+def test_a_segmenter_of_volumes_is_refused_for_tags_of_volumes_before_any_training(
+    given, pretend, prepared, tmp_path
+):
+    ran = pretend(cam=GOOD, segmenter_1=GOOD)
+    with pytest.raises(ValueError, match="leave network_selftrain3d out of the segmenter's configs"):
+        run_chain(ChainOptions(prepared, tmp_path, **given))
+    assert not ran.stages
+    run_chain(ChainOptions(prepared, tmp_path, rounds=0, **given))  # no segmenter, no matter
+
+
 def test_without_a_prepared_data_set_it_says_so(tmp_path):
     with pytest.raises(FileNotFoundError, match="expected a prepared data set"):
         run_chain(ChainOptions(tmp_path / "none", tmp_path / "R"))
