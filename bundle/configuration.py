@@ -6,7 +6,7 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -38,6 +38,9 @@ COMPLETE = ("train", "inference", "evaluate", "train_selftrain", "inference_self
 TRACKING_IDS = {"tracking_uri", "experiment_name", "run_name", "save_execute_config", "is_not_rank0"}
 TRACKING_HANDLER = "MLFlowHandler"
 CONSTANTS = {"true": "True", "false": "False", "null": "None"}
+
+# Overlays that inference and evaluation have no place for: what they name is of a training.
+OF_TRAINING_ALONE = ("method_annealed_pooling", "run_early_stop", "run_multi_gpu")
 
 # Ids that decide what a network's output means; training and inference must agree on them.
 MODEL_IDS = (
@@ -71,6 +74,15 @@ def merged_config() -> dict[str, Any]:
             return {k: v for k, v in owner.parser.get().items() if k != "_meta_"}
         frame = frame.f_back
     return {}
+
+
+def reading_overlays(overlays: Iterable[str]) -> tuple[str, ...]:
+    """Those of a training's overlays that inference and evaluation take, too.
+
+    >>> reading_overlays(["network_unet1", "method_annealed_pooling"])
+    ('network_unet1',)
+    """
+    return tuple(name for name in overlays if name not in OF_TRAINING_ALONE)
 
 
 def check_ids(config: Mapping[str, Any] | None = None) -> None:

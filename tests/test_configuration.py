@@ -161,3 +161,11 @@ def test_tracking_is_no_setting_of_a_run(monkeypatch, tmp_path):
     assert settings_of_run() == {"epochs": 8, "handlers": [{"_target_": "StatsHandler"}]}
     written = configuration.write_settings(tmp_path / "new" / "config.json")
     assert json.loads(Path(written).read_text()) == settings_of_run()
+
+
+def test_overlays_that_begin_with_something_of_a_training_are_known_as_of_training_alone():
+    overlays = [
+        path for axis in ("method", "run") for path in configuration.CONFIG_DIR.glob(f"{axis}_*.yaml")
+    ]
+    begin = {path.stem for path in overlays if "+initialize" in yaml.safe_load(path.read_text())}
+    assert begin == set(configuration.OF_TRAINING_ALONE)

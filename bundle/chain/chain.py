@@ -9,6 +9,7 @@ from typing import Any
 
 from bundle.chain.agreement import TagAgreement, tag_agreement
 from bundle.chain.stage import Stage, run_stage
+from bundle.configuration import reading_overlays
 from bundle.data import datalist, truth_path
 from bundle.data.cache import write_json
 from bundle.handlers.weights import KNOWN_CASES
@@ -32,10 +33,10 @@ class ChainOptions:
         seed: of all trainings.
         splits: name of the split file in the data set.
         rounds: of self-training; each next one learns from the last one's maps.
-        cam_configs: overlays of the CAM stage (training and inference).
+        cam_configs: overlays of the CAM stage (training, and inference where it has a place for them).
         cam_options: config ids of its training and inference, where they mean the same in both.
         cam_training: config ids of its training alone.
-        segmenter_configs: overlays of the segmenter (training, inference and evaluation).
+        segmenter_configs: overlays of the segmenter, likewise.
         segmenter_options: config ids of the segmenter's training and inference, where they mean the same in both.
         segmenter_training: config ids of its training alone.
         evaluate: score the test cases; ``None``: where any of them has a mask.
@@ -201,8 +202,9 @@ class _CamStage(_ChainStage):
     def __init__(self, options: ChainOptions) -> None:
         super().__init__(options, "cam")
         self.training_configs = ("train", *options.cam_configs)
-        self.inference = ("inference", *options.cam_configs)
-        self.evaluation = ("evaluate", *options.cam_configs)
+        reading = reading_overlays(options.cam_configs)
+        self.inference = ("inference", *reading)
+        self.evaluation = ("evaluate", *reading)
         self.training_options = {**options.cam_options, **options.cam_training}
         self.reading_options = options.cam_options
 
@@ -215,8 +217,9 @@ class _SegmenterStage(_ChainStage):
         self.training_configs = ("train_selftrain", *options.segmenter_configs)
         if VOLUME_TAGS in options.cam_configs:
             self.training_configs += (SEGMENTER_VOLUME_TAGS,)
-        self.inference = ("inference_selftrain", *options.segmenter_configs)
-        self.evaluation = ("evaluate", "method_selftrain", *options.segmenter_configs)
+        reading = reading_overlays(options.segmenter_configs)
+        self.inference = ("inference_selftrain", *reading)
+        self.evaluation = ("evaluate", "method_selftrain", *reading)
         own = {**options.segmenter_options, **options.segmenter_training}
         self.training_options = {**own, "labels_dir": labels_dir.resolve()}
         self.reading_options = options.segmenter_options

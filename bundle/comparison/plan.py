@@ -22,11 +22,11 @@ from bundle.comparison.paper_cells import PAIRS
 from bundle.comparison.plan_stages import plan_baseline, plan_chain, plan_mask_segmenter
 from bundle.comparison.runs import CHAIN, INTENSITY, MASK_SEGMENTER, PAPER_READOUTS, READOUTS, Run, RunSpec
 from bundle.comparison.scales import RECIPES, Scale
+from bundle.configuration import reading_overlays
 from bundle.data.modality_names import meaning
 from bundle.data.names import nearest_name
 
 NETWORK_IDS = ("width", "levels", "precision")  # of a scale's options, those that evaluation needs, too
-OF_TRAINING_ALONE = ("method_annealed_pooling",)  # overlays that inference and evaluation have no place for
 STAGES = {CHAIN: plan_chain, MASK_SEGMENTER: plan_mask_segmenter, INTENSITY: plan_baseline}
 
 
@@ -103,7 +103,7 @@ def _plan(
         **shared_with_evaluation(dict(spec.options)),
         "also_fuse": [] if spec.readouts else _groups(spec),
     }
-    reading = tuple(name for name in overlays if name not in OF_TRAINING_ALONE)
+    reading = reading_overlays(overlays)
     train, evaluate = merge("train", overlays, training), merge("evaluate", reading, evaluation)
     readouts = _readouts(spec, evaluate)
     hashed = {

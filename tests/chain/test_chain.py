@@ -212,6 +212,17 @@ def test_a_segmenter_of_volumes_is_refused_for_tags_of_volumes_before_any_traini
     run_chain(ChainOptions(prepared, tmp_path, rounds=0, **given))  # no segmenter, no matter
 
 
+def test_overlays_of_training_alone_reach_no_stage_that_reads_weights(pretend, prepared, tmp_path):
+    ran = pretend(cam=GOOD, segmenter_1=GOOD)
+    cam, segmenter = ("method_annealed_pooling", "network_unet1"), ("network_selftrain3d", "run_early_stop")
+    run_chain(ChainOptions(prepared, tmp_path, cam_configs=cam, segmenter_configs=segmenter))
+    for stage in ran.stages:
+        given, kept = (cam, cam[1:]) if stage.title.startswith("cam") else (segmenter, segmenter[:1])
+        asked = given if stage.workflow == "training" else kept
+        assert tuple(stage.configs[-len(asked) :]) == asked
+        assert not set(stage.configs) & (set(given) - set(asked))
+
+
 def test_without_a_prepared_data_set_it_says_so(tmp_path):
     with pytest.raises(FileNotFoundError, match="expected a prepared data set"):
         run_chain(ChainOptions(tmp_path / "none", tmp_path / "R"))
