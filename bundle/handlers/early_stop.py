@@ -5,6 +5,8 @@ from __future__ import annotations
 from ignite.engine import Engine, Events
 from ignite.handlers import EarlyStopping
 
+from bundle.handlers.run_state import finite_metric
+
 
 class EarlyStop:
     """Ends the training after some validations without a lower value of a metric, by ignite's ``EarlyStopping``.
@@ -17,6 +19,9 @@ class EarlyStop:
         evaluator: validates; its metrics are alike on all ranks, so that all end together.
         metric: name in them; lower is better.
         patience: validations without a lower value, from 1 up.
+
+    Raises:
+        ValueError: (after a validation) the metric is not finite: ignite would count it as a lower value.
     """
 
     def __init__(self, evaluator: Engine, metric: str, patience: int) -> None:
@@ -24,7 +29,7 @@ class EarlyStop:
 
     def attach(self, engine: Engine) -> None:
         """Attach to the trainer, after the handler that resumes it."""
-        stopping = EarlyStopping(self.patience, lambda ran: -ran.state.metrics[self.metric], engine)
+        stopping = EarlyStopping(self.patience, lambda ran: -finite_metric(ran, self.metric), engine)
 
         def keep() -> None:
             engine.state.early_stop = dict(stopping.state_dict())  # type: ignore[attr-defined]

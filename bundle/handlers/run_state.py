@@ -179,13 +179,22 @@ class RunState:
         assert self.metric is not None
         if self.metric not in self.evaluator.state.metrics:  # not validated yet
             return math.inf
-        value = float(self.evaluator.state.metrics[self.metric])
-        if not math.isfinite(value):
-            raise ValueError(
-                f"validation: expected a finite {self.metric}, got {value}; the weights have diverged or the "
-                f"validation split holds no tagged slice; lower --learning_rate or check the tags"
-            )
-        return value
+        return finite_metric(self.evaluator, self.metric)
+
+
+def finite_metric(evaluator: Engine, name: str) -> float:
+    """Value of a metric of the last validation.
+
+    Raises:
+        ValueError: it is no finite number, and so neither better nor worse than another.
+    """
+    value = float(evaluator.state.metrics[name])
+    if not math.isfinite(value):
+        raise ValueError(
+            f"validation: expected a finite {name}, got {value}; the weights have diverged or the "
+            f"validation split holds no tagged slice; lower --learning_rate or check the tags"
+        )
+    return value
 
 
 def _write(state: Mapping[str, Any], path: Path) -> None:
