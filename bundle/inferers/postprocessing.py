@@ -47,7 +47,7 @@ class SavePredictionsd(Transform):
     ``masks/<case>.nii.gz`` is the fused mask, uint8. On request:
     ``masks/<modality>/<case>.nii.gz``, ``cams/<modality or fused>/<case>.nii.gz`` (float32 in [0, 1]) and
     ``probabilities/<case>.csv`` (one row a slice, one column a modality). A map
-    that ``present`` (M,) says is of a missing branch gets no file.
+    that ``present`` (M,) says is of a missing branch gets no file, and one that an earlier run left goes.
 
     Args:
         output_dir: of the run.
@@ -69,14 +69,18 @@ class SavePredictionsd(Transform):
         masks, cams = (data[key].cpu().numpy() for key in ("masks", "cams"))
         present = data.get("present", [True] * len(self.names))
         for name, mask, cam, shown in zip(self.names, masks, cams, present, strict=True):
-            if not shown:
-                continue
+            volumes: dict[Path, np.ndarray] = {}
             if name == FUSED:
-                _save(mask, affine, self.output_dir / "masks" / f"{case}.nii.gz")
+                volumes[self.output_dir / "masks" / f"{case}.nii.gz"] = mask
             elif "masks" in self.extras:
-                _save(mask, affine, self.output_dir / "masks" / name / f"{case}.nii.gz")
+                volumes[self.output_dir / "masks" / name / f"{case}.nii.gz"] = mask
             if "cams" in self.extras:
-                _save(cam.astype(np.float32), affine, self.output_dir / "cams" / name / f"{case}.nii.gz")
+                volumes[self.output_dir / "cams" / name / f"{case}.nii.gz"] = cam.astype(np.float32)
+            for path, volume in volumes.items():
+                if shown:
+                    _save(volume, affine, path)
+                else:
+                    path.unlink(missing_ok=True)  # an earlier run may have had the branch
         if "probabilities" in self.extras:
             self._save_probabilities(case, data["probabilities"])
         return dict(data)

@@ -144,6 +144,16 @@ def test_masks_maps_and_probabilities_are_written_on_request(tmp_path):
     assert not np.asarray(nib.load(tmp_path / "masks" / "t1c" / "017.nii.gz").dataobj).any()
 
 
+def test_a_branch_that_is_missing_now_leaves_no_file_of_an_earlier_run(tmp_path):
+    extras = ["masks", "cams"]
+    save(tmp_path, extras=extras)
+    before = files(tmp_path)
+    data = RestoreToScand()(FuseMapsd()(predicted(AFFINES["LPS"])))
+    data |= {"masks": (data["cams"] > 0.5).byte(), "present": [True, False, True]}
+    SavePredictionsd(tmp_path, NAMES, extras)(data)
+    assert before - files(tmp_path) == {"masks/t1c/017.nii.gz", "cams/t1c/017.nii.gz"}
+
+
 def test_probabilities_are_a_row_a_slice_and_a_column_a_modality(tmp_path):
     save(tmp_path, extras=["probabilities"])
     with (tmp_path / "probabilities" / "017.csv").open(newline="") as file:
