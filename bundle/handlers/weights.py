@@ -125,15 +125,22 @@ class LoadWeights:
             )
 
     def _remedy(self, trained: Mapping[str, Any]) -> str:
-        segmenters = "labels_dir" in trained, str(self.settings.get("method")).endswith("ProbabilityInferer")
-        if segmenters == (True, False):
+        segmenter, reads_probabilities = "labels_dir" in trained, _reads_probabilities(self.settings)
+        if segmenter and not reads_probabilities:
             return (
                 "it is a segmenter's: use configs/inference_selftrain.yaml, or configs/evaluate.yaml with "
                 "configs/method_selftrain.yaml merged after it"
             )
-        if segmenters == (False, True):
+        if reads_probabilities and not segmenter and not _reads_probabilities(trained):
             return "it is the CAM stage's: use configs/inference.yaml, or configs/evaluate.yaml alone"
         return "give the same overlays and options as in training"
+
+
+def _reads_probabilities(settings: Mapping[str, Any]) -> bool:
+    """Whether pixels' probabilities are read: of a segmenter, in any dimension, or of configs/method_supervised.yaml."""
+    method = settings.get("method")
+    target = method.get("_target_") if isinstance(method, Mapping) else method
+    return str(target).endswith("ProbabilityInferer")
 
 
 def _differences(name: str, was: Any, now: Any) -> list[str]:

@@ -36,6 +36,22 @@ def test_other_modalities_are_refused_by_name(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("complete", "overlays"),
+    [
+        (("train_selftrain", "inference_selftrain"), ("network_selftrain3d",)),
+        (("train", "inference"), ("method_supervised",)),
+        (("train", "evaluate"), ("method_supervised",)),
+    ],
+)
+def test_another_width_under_the_right_configs_is_no_other_stages(complete, overlays, tmp_path):
+    trained, reading = (settings_of(name, *overlays) for name in complete)
+    with pytest.raises(
+        ValueError, match="width was 32, is .*; give the same overlays and options as in training"
+    ):
+        load(save(tmp_path, **{**trained, "width": 32}), reading)
+
+
+@pytest.mark.parametrize(
     ("trained", "reading", "said"),
     [
         (
