@@ -46,6 +46,7 @@ OF_TRAINING_ALONE = ("method_annealed_pooling", "run_early_stop", "run_multi_gpu
 MODEL_IDS = (
     "modalities",
     "spatial_size",
+    "patch_size",
     "preprocessing",
     "slice_normalization",
     "head_channels",

@@ -59,7 +59,7 @@ def test_training_prediction_and_evaluation_share_all_that_decides_what_it_says(
         merged(*complete, OVERLAY).get()
         for complete in (("train_selftrain",), ("inference_selftrain",), ("evaluate", SEGMENTER))
     )
-    shared = {name for name in (*MODEL_IDS, "network", "patch_size") if name in training}
+    shared = {name for name in (*MODEL_IDS, "network") if name in training}
     assert shared >= {"branch", "width", "network_def", "pooling", "patch_size"}
     for other in (prediction, evaluation):
         assert {name: other[name] for name in shared} == {name: training[name] for name in shared}

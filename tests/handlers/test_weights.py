@@ -88,6 +88,11 @@ def test_of_a_part_what_differs_is_named(tmp_path):
         load(save(tmp_path, pooling=pooling), {**SETTINGS, "pooling": {**pooling, "decay_per_mille": 0.5}})
 
 
+def test_weights_of_other_patches_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"patch_size was \[32, 32, 8\], is \[96, 96, 32\]"):
+        load(save(tmp_path, patch_size=[32, 32, 8]), {**SETTINGS, "patch_size": [96, 96, 32]})
+
+
 def test_cases_of_the_training_are_pointed_out(tmp_path):
     checkpoint = save(tmp_path, training_cases=["017"], validation_cases=["018"])
     with pytest.warns(UserWarning, match=r"cases that were used to train or select .*: 2 of 3 \(017, 018\)"):
