@@ -12,11 +12,10 @@ from bundle.chain.stage import Stage, run_stage
 from bundle.configuration import reading_overlays
 from bundle.data import datalist, truth_path
 from bundle.data.cache import write_json
+from bundle.data.labels import SEGMENTER_VOLUME_METHOD, VOLUME_METHOD
 from bundle.handlers.weights import KNOWN_CASES
 
 POOR = 0.7  # balanced accuracy of masks that show little beyond chance
-VOLUME_TAGS = "method_volume_tags"  # of the CAM stage: its data may have no slice's own positive tag
-SEGMENTER_VOLUME_TAGS = "method_selftrain_volume_tags"
 SEGMENTER_3D = "network_selftrain3d"
 CONFIGS_TRUSTED = "parsing config_file"  # MONAI's notice that configs are code; the first stage shows it
 TOLERANCE = 0.02  # of balanced accuracy: a validation split of some hundred slices tells no finer
@@ -215,8 +214,8 @@ class _SegmenterStage(_ChainStage):
     def __init__(self, options: ChainOptions, number: int, labels_dir: Path) -> None:
         super().__init__(options, f"segmenter_{number}")
         self.training_configs = ("train_selftrain", *options.segmenter_configs)
-        if VOLUME_TAGS in options.cam_configs:
-            self.training_configs += (SEGMENTER_VOLUME_TAGS,)
+        if VOLUME_METHOD in options.cam_configs:
+            self.training_configs += (SEGMENTER_VOLUME_METHOD,)
         reading = reading_overlays(options.segmenter_configs)
         self.inference = ("inference_selftrain", *reading)
         self.evaluation = ("evaluate", "method_selftrain", *reading)
@@ -229,11 +228,13 @@ class _SegmenterStage(_ChainStage):
 
 def _check_overlays(options: ChainOptions) -> None:
     """Refuse before hours of training what would fail after them."""
-    counts_volumes = VOLUME_TAGS in options.cam_configs or SEGMENTER_VOLUME_TAGS in options.segmenter_configs
+    counts_volumes = (
+        VOLUME_METHOD in options.cam_configs or SEGMENTER_VOLUME_METHOD in options.segmenter_configs
+    )
     if options.rounds and counts_volumes and SEGMENTER_3D in options.segmenter_configs:
         raise ValueError(
             f"{SEGMENTER_3D} is validated on slices' tags, expected a segmenter of slices where tags are of whole "
-            f"volumes; leave {SEGMENTER_3D} out of the segmenter's configs, or tag slices and leave {VOLUME_TAGS} out "
+            f"volumes; leave {SEGMENTER_3D} out of the segmenter's configs, or tag slices and leave {VOLUME_METHOD} out "
             f"of the CAM stage's"
         )
 

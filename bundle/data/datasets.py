@@ -15,7 +15,7 @@ from bundle.data.availability import available_in, read_available, spread
 from bundle.data.cache import PreparedCase, write_case
 from bundle.data.datalists import is_prepared_case, raw_record, truth_path
 from bundle.data.grids import Grid
-from bundle.data.labels import read_label
+from bundle.data.labels import SEGMENTER_VOLUME_METHOD, VOLUME_METHOD, read_label
 from bundle.data.modality_names import usable_modalities
 from bundle.data.names import name_list
 from bundle.data.recipe import image_recipe
@@ -163,7 +163,8 @@ class SliceDataset(Dataset):
                 raise ValueError(
                     f"no {name} slice among the {len(self.cases)} cases, expected at least one; add tags "
                     "(--tags CSV or --tags_from_masks of scripts.prepare_data, `label` of a datalist); tags of whole "
-                    "volumes are learnt from by configs/method_volume_tags.yaml alone"
+                    f"volumes are learnt from by configs/{VOLUME_METHOD}.yaml alone, and a segmenter is validated on "
+                    f"them by configs/{SEGMENTER_VOLUME_METHOD}.yaml"
                 )
 
 

@@ -12,6 +12,8 @@ from bundle.data.grids import Grid
 from bundle.data.masks import read_mask
 from bundle.data.names import nearest_name
 
+VOLUME_METHOD = "method_volume_tags"  # the overlay that learns from tags of whole volumes
+SEGMENTER_VOLUME_METHOD = "method_selftrain_volume_tags"  # the one that validates a segmenter on them
 POSITIVE, NEGATIVE, UNTAGGED = 1, 0, -1
 _KEYS = ("positive_slices", "negative_slices", "complete")
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from bundle.data.cache import FORMAT, PreparedCase, write_json
 from bundle.data.case_job import CaseJob
+from bundle.data.labels import VOLUME_METHOD
 from bundle.data.records import CaseRecord
 from bundle.data.run_jobs import run_jobs
 from bundle.data.split_plan import SplitPlan, plan_splits, write_plan
@@ -18,7 +19,6 @@ from bundle.data.splits import Splits, check_tags_cover
 from bundle.data.tags import read_tags
 
 POOLINGS = 3  # of the paper's network; ours has 2
-VOLUME_METHOD = "configs/method_volume_tags.yaml"
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Preparation:
         if any((self._tags(splits["train"]) >= 0).any() for splits in self.splits):
             action = "scripts.run_chain"
             if _positive_volumes(self.output_dir, self.cases):
-                overlay = f" --cam_configs {Path(VOLUME_METHOD).stem}"
+                overlay = f" --cam_configs {VOLUME_METHOD}"
         # modalities are named always: the configs' default is another list
         names = f" --modalities {','.join(self._case(self.cases[0]).modalities)}" if self.cases else ""
         return f"python -m {action} --dataset_dir {self.output_dir} --output_dir R{names}{overlay}"
@@ -191,7 +191,7 @@ def prepare_cohort(
     if volumes := _positive_volumes(output_dir, cases):
         notes.append(
             f"{len(volumes)} cases are tagged positive as a whole: their slices stay untagged, and only "
-            f"{VOLUME_METHOD} learns from them."
+            f"configs/{VOLUME_METHOD}.yaml learns from them."
         )
     return Preparation(output_dir, cases, left_out, splits, notes)
 
