@@ -46,7 +46,7 @@ def test_other_modalities_are_refused_by_name(tmp_path):
 def test_another_width_under_the_right_configs_is_no_other_stages(complete, overlays, tmp_path):
     trained, reading = (settings_of(name, *overlays) for name in complete)
     with pytest.raises(
-        ValueError, match="width was 32, is .*; give the same overlays and options as in training"
+        ValueError, match=r"width was 32, is .*; give the same overlays and options as in training"
     ):
         load(save(tmp_path, **{**trained, "width": 32}), reading)
 
