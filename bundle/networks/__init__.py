@@ -5,6 +5,7 @@ from bundle.networks.deeplabv3 import CamDeepLabV3
 from bundle.networks.ensemble import BranchEnsemble, trust_of
 from bundle.networks.imagenet import load_imagenet_weights
 from bundle.networks.pixel_correlation import PixelCorrelationBranch, PixelCorrelationReadout
+from bundle.networks.placement import on_device
 from bundle.networks.readout import Readout
 from bundle.networks.unet import CamUNet
 
@@ -18,5 +19,6 @@ __all__ = [
     "Readout",
     "bilinear_to",
     "load_imagenet_weights",
+    "on_device",
     "trust_of",
 ]

@@ -124,6 +124,15 @@ def test_held_out_tags_are_compared_with_slices_of_its_volumes(wide):
     assert evaluator.state.metrics["tag_cross_entropy"] == pytest.approx(expected.item(), rel=1e-4)
 
 
+@pytest.mark.parametrize("overlays", [(), (OVERLAY,)], ids=["2D", "3D"])
+def test_several_gpus_take_a_network_of_either_dimension(overlays):
+    parser = merged("train_selftrain", *overlays, "run_multi_gpu", device="$torch.device('cpu')", width=8)
+    network = parser.get_parsed_content("network#module")
+    weight = next(w for w in network.parameters() if w.ndim > 3 and w.shape[1] > 1 and w.shape[-1] > 1)
+    assert weight.ndim == (5 if overlays else 4)
+    assert overlays or weight.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_labels_of_slices_are_refused(wide):
     two_dimensional = {"training_slices": "bundle.data.PseudoLabelSliceDataset"}
     parser = merged("train_selftrain", OVERLAY, **SMALL, **places(wide), **two_dimensional)
