@@ -137,7 +137,7 @@ class LoadWeights:
 
 
 def _reads_probabilities(settings: Mapping[str, Any]) -> bool:
-    """Whether pixels' probabilities are read: of a segmenter, in any dimension, or of configs/method_supervised.yaml."""
+    """Whether pixels' probabilities are read: a segmenter's, or those of configs/method_supervised.yaml."""
     method = settings.get("method")
     target = method.get("_target_") if isinstance(method, Mapping) else method
     return str(target).endswith("ProbabilityInferer")
