@@ -41,11 +41,16 @@ class Warp:
     def __len__(self) -> int:
         return len(self.turns)
 
+    @property
+    def is_identity(self) -> bool:
+        """Whether it leaves every sample as it is."""
+        return self.matrix is None and not self.turns.any() and not self.mirrored.any()
+
     def apply(self, image: torch.Tensor, mode: str = "bilinear") -> torch.Tensor:
         """Warp a batch; what comes from outside the image is 0. Gradients flow through.
 
         Args:
-            image: (B, C, H, W) with H = W.
+            image: (B, C, H, W) with H = W; for the identity, volumes and any other shape as well.
             mode: ``"bilinear"`` or ``"nearest"``, for the interpolated part.
 
         Returns:
@@ -54,6 +59,8 @@ class Warp:
         Raises:
             ValueError: if the number of samples differs from the warp's, or the image is not square.
         """
+        if self.is_identity and image.shape[0] == len(self):
+            return image
         if image.ndim != 4 or image.shape[0] != len(self):
             raise ValueError(
                 f"warp: expected an image of shape ({len(self)}, C, H, W), one sample for each drawn transform, "

@@ -92,7 +92,13 @@ def test_wrong_batch_and_non_square_slices_are_refused():
     with pytest.raises(ValueError, match="draw the warp for this batch"):
         Warp.identity(2).apply(torch.rand(3, 1, 8, 8))
     with pytest.raises(ValueError, match="square"):
-        Warp.identity(1).apply(torch.rand(1, 1, 8, 9))
+        Warp(np.ones(1, dtype=int), np.zeros(1, dtype=bool)).apply(torch.rand(1, 1, 8, 9))
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 8, 9), (2, 1, 8, 8, 4)])
+def test_the_identity_leaves_any_shape_as_it_is(shape):
+    image = torch.rand(shape)
+    assert Warp.identity(2).apply(image) is image
 
 
 def test_one_of_four_per_batch_by_default_and_all_when_composed():
