@@ -234,8 +234,8 @@ def _check_overlays(options: ChainOptions) -> None:
     if options.rounds and counts_volumes and SEGMENTER_3D in options.segmenter_configs:
         raise ValueError(
             f"{SEGMENTER_3D} is validated on slices' tags, expected one of slices where tags are of whole "
-            f"volumes; leave {SEGMENTER_3D} out of the segmenter's configs, or tag slices and leave {VOLUME_METHOD} out "
-            f"of the CAM stage's"
+            f"volumes; leave {SEGMENTER_3D} out of the segmenter's configs, or tag slices and leave "
+            f"{VOLUME_METHOD} out of the CAM stage's"
         )
 
 
