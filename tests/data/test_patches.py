@@ -17,7 +17,7 @@ from bundle.data import (
     SliceDataset,
     datalist,
 )
-from bundle.data.patches import VOLUMES
+from bundle.data.patches import VOLUMES, _Voxels
 from tests.conftest import LPS, MODALITIES, SHAPE
 
 WHOLE = (16, 16, 6)  # the prepared cases: slices 0 is blank, 2 and 3 are tagged tumour
@@ -216,3 +216,19 @@ def test_only_the_patch_is_read(prepared, maps, monkeypatch):
     monkeypatch.setattr(PreparedCase, "image", property(lambda case: Watched(original(case))))
     patches(prepared, maps, (8, 4, 2))[0]
     assert seen == [(2, 2, 8, 4)]
+
+
+def test_of_the_labels_the_patchs_slices_alone_are_unpacked(prepared, maps, monkeypatch):
+    dataset = patches(prepared, maps, (8, 4, 2), tumour_share=1.0)
+    seen = []
+    original = dataset.pseudo_mask
+    monkeypatch.setattr(dataset, "pseudo_mask", lambda row: seen.append(row) or original(row))
+    dataset[0]
+    assert 1 <= len(seen) <= 3  # two slices, and the one that the centre was drawn from
+
+
+def test_voxels_are_those_of_flatnonzero_in_order():
+    marks = np.random.default_rng(0).random((5, 4, 3)) > 0.6
+    marks[[0, 3]] = False
+    voxels = _Voxels(marks.sum(axis=(1, 2)), lambda position: marks[position])
+    assert [voxels[index] for index in range(len(voxels))] == np.flatnonzero(marks).tolist()
