@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,6 +97,7 @@ def run_chain(options: ChainOptions) -> dict[str, Any]:
         accepted.score(options.output_dir / "evaluation")
     write_json(options.output_dir / "chain.json", report)
     print(f"\nmasks by {accepted.name}: {options.output_dir / 'masks'}")
+    print(f"new scans: {accepted.command_for_new_scans()}")
     agreement = accepted.agreement.balanced_accuracy
     if agreement < POOR:
         print(
@@ -147,6 +149,20 @@ class _ChainStage:
         title, result = f"{self.name}: masks of {split} cases", output_dir / "masks"
         known = () if split == "test" else (KNOWN_CASES,)  # its own cases, on purpose
         self._read(title, self.inference, result, split, extras, known)
+
+    def command_for_new_scans(self) -> str:
+        """What a user types to draw cases that are not in the data set."""
+        files = [f"configs/{name}.yaml" for name in self.inference]
+        options = {
+            "config_file": files[0] if len(files) == 1 else str(files),
+            "checkpoint": self.checkpoint,
+            "modalities": self.shared.get("modalities"),
+            **self.reading_options,
+        }
+        words = [
+            f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if value is not None
+        ]
+        return " ".join(["python -m monai.bundle run", *words, "--dataset_dir NEW --output_dir OUT"])
 
     def score(self, output_dir: Path) -> None:
         """Dice and ASSD of the test cases."""

@@ -102,7 +102,7 @@ def run_stage(stage: Stage) -> float:
     if status:
         raise ValueError(
             f"{stage.title}: the command ended with exit status {status}, expected 0; what it printed above says "
-            f"why. The same command goes on from here"
+            f"why. The same command goes on from here; another one needs another --output_dir"
         )
     seconds = round(time.monotonic() - started, 1)
     write_json(stage.note, {"fingerprint": now, "seconds": seconds})

@@ -210,7 +210,7 @@ class PreparedCase:
                 raise ValueError(
                     f"case {self.case}: modality {modality} was not prepared, only "
                     f"{', '.join(self.modalities)}; {nearest_name(modality, self.modalities)} "
-                    "Change `modalities` or prepare it too"
+                    f"Give `--modalities {','.join(self.modalities)}`, or prepare it too"
                 )
         return [self.modalities.index(modality) for modality in modalities]
 

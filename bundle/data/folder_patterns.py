@@ -54,6 +54,7 @@ def find_folder(
     for name in names:
         if name not in known:
             remedy = "" if complete else "add one, or name with `--available` those that are there; "
+            remedy += f"if {','.join(known)} are all, give them by `--modalities`; "
             raise ValueError(f"modality {name} has no pattern; {remedy}{nearest_name(name, known)}")
     roles = [*names, *(role for role in _NOT_MODALITIES if role in patterns)]
     found = {role: _find(root, role, patterns[role]) for role in roles}

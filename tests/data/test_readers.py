@@ -197,7 +197,9 @@ def test_modalities_choose_among_the_patterns(tmp_path):
     _touch(tmp_path, "a_t1.mha", "a_t2.mha")
     patterns = {"t1": "{case}_t1.mha", "t2": "{case}_t2.mha"}
     assert list(find_folder(tmp_path, patterns, ["t2"])[0].images) == ["t2"]
-    with pytest.raises(ValueError, match="modality t3 has no pattern; did you mean"):
+    with pytest.raises(
+        ValueError, match=r"modality t3 has no pattern; if .* give them by `--modalities`; did you mean"
+    ):
         find_folder(tmp_path, patterns, ["t3"])
 
 

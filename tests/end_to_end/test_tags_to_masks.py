@@ -114,6 +114,7 @@ def test_one_command_goes_from_tags_to_masks(typed):
         assert tags["empty"] + tags["false"] == 3
     assert report["made_by"] == ("segmenter_1" if report["stages"][1]["accepted"] else "cam")
     assert f"masks by {report['made_by']}" in printed
+    assert f"/{report['made_by']}/models/model.pt" in printed.split("new scans: ")[1].splitlines()[0]
 
 
 def test_the_log_tells_once_that_configs_are_code_and_alarms_nobody(typed):
