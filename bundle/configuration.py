@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -123,6 +125,38 @@ def _refuse_spelt_out_constants(value: Any, path: str = "") -> None:
             _refuse_spelt_out_constants(part, f"{path}#{key}" if path else str(key))
     elif isinstance(value, str) and (constant := CONSTANTS.get(value.lower())):
         raise ValueError(f"config id {path!r} is the text {value!r}; write {constant} on a command line")
+
+
+def settings_beside(checkpoint: str | Path) -> dict[str, Any]:
+    """What training noted with its weights, in ``model.json`` beside ``model.pt``; empty where it is missing."""
+    beside = Path(checkpoint).with_suffix(".json")
+    return json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+
+
+def check_code(bundle_root: str | Path) -> None:
+    """Refuse to serve a bundle with another bundle's code.
+
+    Two bundles in one process share the package ``bundle`` of whichever came first. That does no harm where it is the
+    same in both.
+
+    Raises:
+        ValueError: the bundle's own code is another.
+    """
+    root = Path(bundle_root)
+    if (root / "bundle").is_dir() and code_digest(root) != code_digest(BUNDLE_ROOT):
+        raise ValueError(
+            f"bundle {root.name}: its code in {root / 'bundle'} differs from that of {BUNDLE_ROOT}, which this process "
+            "has loaded already; serve bundles of different versions by a server each, or pack both with one version"
+        )
+
+
+@cache
+def code_digest(bundle_root: Path) -> str:
+    """Digest of all Python files of a bundle's package."""
+    digest = hashlib.sha256()
+    for file in sorted((bundle_root / "bundle").rglob("*.py")):
+        digest.update(str(file.relative_to(bundle_root)).encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
 
 
 def tell_cause_last() -> None:

@@ -21,6 +21,7 @@ from bundle.data.pseudo_labels import PseudoLabelSliceDataset
 from bundle.data.readers import download_decathlon, find_brats, find_cases, find_decathlon, find_folder
 from bundle.data.records import CaseRecord, ImageSource
 from bundle.data.sampling import EpochSampler
+from bundle.data.siblings import entry_of_path
 from bundle.data.slabs import SlabDataset
 from bundle.data.slices import SliceArrays, foreground_statistics, to_slices
 from bundle.data.sources import prepare_source
@@ -60,6 +61,7 @@ __all__ = [
     "collate_cases",
     "datalist",
     "download_decathlon",
+    "entry_of_path",
     "find_brats",
     "find_cases",
     "find_datalist",

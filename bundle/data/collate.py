@@ -28,5 +28,6 @@ def collate_cases(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def geometry_of(item: Mapping[Any, Any]) -> SliceGeometry:
-    """The geometry of a case that went through `collate_cases`."""
-    return SliceGeometry.from_dict(json.loads(item["geometry"]))
+    """The geometry of a case, whether it went through `collate_cases` or not."""
+    geometry = item["geometry"]
+    return geometry if isinstance(geometry, SliceGeometry) else SliceGeometry.from_dict(json.loads(geometry))

@@ -11,16 +11,15 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from bundle.data.availability import available_in, read_available, spread
 from bundle.data.cache import PreparedCase, write_case
-from bundle.data.datalists import is_prepared_case, raw_record, truth_path
+from bundle.data.case_items import case_item, check_size
+from bundle.data.datalists import is_prepared_case, raw_record
 from bundle.data.grids import Grid
 from bundle.data.labels import SEGMENTER_VOLUME_METHOD, VOLUME_METHOD, read_label
 from bundle.data.modality_names import usable_modalities
 from bundle.data.names import name_list
 from bundle.data.recipe import image_recipe
 from bundle.data.records import CaseRecord
-from bundle.data.slices import SliceArrays, to_slices
 from bundle.data.tag_share import share_of_tags
 from bundle.data.volumes import read_case
 
@@ -74,7 +73,7 @@ class SliceDataset(Dataset):
         for entry in data:
             if is_prepared_case(entry["image"]):
                 case = PreparedCase.open(entry["image"])
-                _check_size(case, spatial_size)
+                check_size(case, spatial_size)
             else:
                 case = _cached(
                     raw_record(entry, self.modalities, reference),
@@ -215,31 +214,7 @@ class CaseDataset(Dataset):
         return len(self.data)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        entry = self.data[index]
-        arrays: PreparedCase | SliceArrays
-        if is_prepared_case(entry["image"]):
-            case = PreparedCase.open(entry["image"])
-            _check_size(case, self.spatial_size)
-            there = available_in(case, self.usable)
-            name, channels, arrays = case.case, case.channels(there), case
-        else:
-            record = raw_record(entry, self.modalities, self.options["reference"], complete=False)
-            volumes = read_available(record, self.modalities, self.usable, **self.options)
-            there = list(volumes.modalities)
-            name, channels = record.case, list(range(len(there)))
-            arrays = to_slices(volumes, self.spatial_size)
-        image, statistics = spread(arrays, channels, there, self.modalities)
-        foreground = arrays.foreground.astype(np.float32)
-        item = {
-            "image": torch.from_numpy(image).permute(1, 2, 3, 0),
-            "foreground": torch.from_numpy(foreground)[None].permute(0, 2, 3, 1),
-            "statistics": torch.from_numpy(statistics),
-            "geometry": arrays.geometry,
-            "case": name,
-            "truth": str(truth_path(entry) or ""),
-            "blank": torch.from_numpy(arrays.blank),
-            "available": torch.tensor([modality in there for modality in self.modalities]),
-        }
+        item = case_item(self.data[index], self.modalities, self.usable, self.spatial_size, **self.options)
         return item if self.transform is None else self.transform(item)
 
 
@@ -279,12 +254,3 @@ def _tags(case: PreparedCase, label: Any, headers_differ: bool) -> np.ndarray:
         return case.tags
     grid = None if headers_differ else Grid(case.geometry.shape, case.geometry.affine)
     return read_label(label, case.slices, case.case, grid)
-
-
-def _check_size(case: PreparedCase, spatial_size: int | None) -> None:
-    if spatial_size is not None and case.geometry.size != spatial_size:
-        raise ValueError(
-            f"case {case.case}: prepared at {case.geometry.size} pixels, "
-            f"but `spatial_size` is {spatial_size}; set `spatial_size` to {case.geometry.size} "
-            f"or prepare again with --spatial_size {spatial_size}"
-        )

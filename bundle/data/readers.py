@@ -125,7 +125,7 @@ def find_cases(
     for path in sorted(root.rglob("*")):
         if path.name.startswith(".") or not path.name.lower().endswith(SCAN_SUFFIXES):
             continue
-        if (_channels(path) > 1) != (count > 1):
+        if (channel_count(path) > 1) != (count > 1):
             continue
         case = scan_stem(path)
         if case in records:
@@ -163,7 +163,7 @@ def _stratum(path: Path, root: Path) -> str | None:
     return next((folder for folder in reversed(folders) if folder.lower() in _STRATA), None)
 
 
-def _channels(path: Path) -> int:
+def channel_count(path: Path) -> int:
     """Number of channels by the header alone; without a readable one 1: the file fails when it is read."""
     try:
         if path.name.lower().endswith(NIFTI_SUFFIXES):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 import warnings
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 
-from bundle.configuration import MODEL_IDS, differing_ids
+from bundle.configuration import MODEL_IDS, differing_ids, settings_beside
 from bundle.data import CaseDataset
 
 KNOWN_CASES = "cases that were used to train or select"  # how a warning begins, by which it can be silenced
@@ -95,7 +94,7 @@ class LoadWeights:
         if "settings" in state:
             return dict(state["settings"])
         if beside.is_file():
-            return json.loads(beside.read_text(encoding="utf-8"))
+            return settings_beside(self.checkpoint)
         warnings.warn(
             f"{beside} is missing, so nothing tells whether these settings (modalities and their order, size, pooling) "
             f"are those of the training; copy it together with {self.checkpoint.name}",

@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 import torch
 from monai.transforms import Transform
+from monai.utils import convert_to_tensor
 
 from bundle.data.collate import geometry_of
 from bundle.metrics import FUSED
@@ -29,9 +30,10 @@ class RestoreToScand(Transform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         geometry = geometry_of(d)
-        image = torch.as_tensor(d["image"])
+        device = torch.as_tensor(d["cams"]).device  # a server leaves image and foreground behind
+        image = convert_to_tensor(d["image"], device=device, track_meta=False)
         lowest = image.amin(dim=(1, 2, 3), keepdim=True)
-        inside = torch.as_tensor(d["foreground"]) > 0
+        inside = torch.as_tensor(d["foreground"], device=device) > 0
         d["image"] = torch.where(inside, image, lowest)
         d["foreground"] = geometry.restore(inside.byte().permute(0, 3, 1, 2), "nearest")
         for key in ("cams", "image"):

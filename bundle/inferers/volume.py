@@ -11,6 +11,7 @@ from monai.inferers import Inferer
 from torch import nn
 
 from bundle.inferers.averaged import AveragedViews
+from bundle.inferers.carried import with_foreground
 from bundle.inferers.precision import autocast
 from bundle.inferers.reading import CamReader
 from bundle.networks import trust_of
@@ -67,19 +68,26 @@ class VolumeInferer(Inferer):
         """Slices (B, K, H, W) and foreground (B, 1, H, W) to maps in [0, 1], (B, N, H, W), and logits (B, N)."""
 
     def __call__(  # type: ignore[override]  # `foreground` comes by name, from the trainer's prepare_batch
-        self, inputs: torch.Tensor, network: nn.Module, foreground: torch.Tensor, *args: Any, **kwargs: Any
+        self,
+        inputs: torch.Tensor,
+        network: nn.Module,
+        foreground: torch.Tensor | None = None,
+        *args: Any,
+        **kwargs: Any,
     ) -> dict[str, torch.Tensor]:
         """Run all slices of a batch of volumes; the network's mode is what the caller set.
 
         Args:
             inputs: (B, K, H, W, S).
             network: image (b, K, H, W) to evidence (b, N * C, H, W).
-            foreground: (B, 1, H, W, S).
+            foreground: (B, 1, H, W, S); without it, the one that the inputs carry, see
+                :class:`bundle.inferers.CarryForegroundd`.
 
         Returns:
             ``cam`` in [0, 1], (B, N, H, W, S), ``logits``, the slices' log odds of tumour, (B, N, S), and ``trust``,
             how far each branch is trusted, (B, N). With one volume, the maps' slices lie one after another in memory.
         """
+        inputs, foreground = with_foreground(inputs, foreground)
         cams, logits = [], []
         reading = self.reading(network)
         with torch.no_grad():

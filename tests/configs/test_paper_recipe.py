@@ -39,6 +39,7 @@ PLUMBING = {
     *("validation_slices", "training_sampler", "held_out_metrics", "tag_share"),
     *("names", "map_names", "device", "network", "loss", "train", "validate", "data", "dataset"),
     *("dataloader", "inferer", "postprocessing", "handlers", "evaluator"),
+    *("masks_of_maps", "pre_transforms", "post_transforms"),
     *("initialize", "training", "run", "inference", "evaluating"),
 }
 

@@ -62,10 +62,13 @@ def test_evaluation_makes_the_masks_that_prediction_makes():
     assert shared >= OWN - {"levels"}
     assert {name: prediction[name] for name in shared} == {name: evaluation[name] for name in shared}
     steps = [
-        [step["_target_"] for step in config["postprocessing"]["transforms"] if isinstance(step, dict)]
-        for config in (prediction, evaluation)
+        [step["_target_"] for step in transforms if isinstance(step, dict)]
+        for transforms in (
+            prediction["masks_of_maps"]["transforms"],
+            evaluation["postprocessing"]["transforms"],
+        )
     ]
-    assert steps[0][:-1] == steps[1][:-1]  # the last one writes masks, or reads the truth
+    assert steps[0] == steps[1][:-1]  # the last one reads the truth
 
 
 def test_what_scores_the_segmenter_pins_all_that_makes_it():
