@@ -27,10 +27,10 @@ demo: $(VENV)/.ready
 
 # One process a core, one thread each: tests are many and small.
 test: $(VENV)/.ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto -m 'not slow' --disable-warnings
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto -m 'not slow and not label_server' --disable-warnings
 
 test-slow: $(VENV)/.ready
-	$(BIN)/python -m pytest -q -m slow --disable-warnings
+	$(BIN)/python -m pytest -q -m 'slow and not label_server' --disable-warnings
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

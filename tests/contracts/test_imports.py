@@ -12,7 +12,7 @@ LEVELS = [
     {"data", "equivariance", "networks", "pooling", "metrics"},
     {"configuration", "losses", "inferers", "refinement"},  # configuration reads lists as data does
     {"handlers"},
-    {"chain", "export"},
+    {"chain", "export", "label"},
     {"comparison", "packing"},
 ]
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}

@@ -1,0 +1,138 @@
+"""A MONAI Label server in a process of its own, and what a client asks it over HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import requests
+
+from tests.running import ROOT
+
+SHIM = Path(__file__).with_name("shim")
+START_S = 180  # a busy machine imports slowly
+
+
+class Server:
+    """Started as a user does, on a free port; stopped with all that it started."""
+
+    def __init__(self, app: Path, studies: Path, models: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.app, self.address = app, f"http://127.0.0.1:{self.port}"
+        scripts = Path(sys.executable).parent
+        command = [str(scripts / "monailabel"), "start_server"]
+        command += [
+            "--app",
+            str(app),
+            "--studies",
+            str(studies),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+        ]
+        for key, value in (("models", models), ("zoo_source", "ngc"), ("sam2", "false")):
+            command += ["--conf", key, value]
+        # as in an activated environment: the script calls whatever `python` comes first
+        paths = {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(SHIM)}
+        environment = {**os.environ, **paths, "OMP_NUM_THREADS": "1"}
+        self.log = app.with_name(f"{app.name}_{self.port}.log")
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                command,
+                cwd=app.parent,
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def wait(self) -> Server:
+        """Until it answers."""
+        end = time.monotonic() + START_S
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the server ended at once:\n{self.told()[-3000:]}")
+            try:
+                requests.get(f"{self.address}/info/", timeout=60).raise_for_status()
+                return self
+            except requests.ConnectionError:
+                time.sleep(0.5)
+        raise RuntimeError(f"the server did not answer:\n{self.told()[-3000:]}")
+
+    def told(self) -> str:
+        """Its log."""
+        return self.log.read_text(errors="replace")
+
+    def stop(self) -> None:
+        """As Ctrl+C does."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)  # its own group: it was started in a new session
+                self.process.wait(10)
+
+    def info(self) -> dict[str, Any]:
+        return requests.get(f"{self.address}/info/", timeout=60).json()
+
+    def infer(self, model: str, image: str, output: str = "image", **params: Any) -> requests.Response:
+        """What Slicer and OHIF send; the reply is left as it came."""
+        return requests.post(
+            f"{self.address}/infer/{model}",
+            params={"image": image, "output": output},
+            data={"params": json.dumps({"device": "cpu", **params})},
+            timeout=300,
+        )
+
+    def mask(self, model: str, image: str, folder: Path, **params: Any) -> nib.Nifti1Image:
+        """The label that infer gives back, read."""
+        reply = self.infer(model, image, **params)
+        assert reply.status_code == 200, (reply.text, self.told()[-3000:])
+        file = folder / f"{time.monotonic_ns()}.nii.gz"
+        file.write_bytes(reply.content)
+        return nib.load(file)
+
+    def save_label(self, image: str, file: Path, **params: Any) -> None:
+        with file.open("rb") as stream:
+            reply = requests.put(
+                f"{self.address}/datastore/label",
+                params={"image": image, "tag": "final"},
+                data={"params": json.dumps(params)},
+                files={"label": (file.name, stream)},
+                timeout=60,
+            )
+        assert reply.status_code == 200, reply.text
+
+    def train(self, model: str, sync: bool = True, **params: Any) -> requests.Response:
+        return requests.post(
+            f"{self.address}/train/{model}",
+            params={"run_sync": sync},
+            json={"device": "cpu", **params},
+            timeout=600,
+        )
+
+
+def voxels(image: nib.Nifti1Image) -> np.ndarray:
+    return np.asarray(image.dataobj)
+
+
+def run_script(*arguments: Any) -> str:
+    """``python -m scripts.label_app …`` as typed; what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

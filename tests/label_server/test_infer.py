@@ -1,0 +1,91 @@
+"""A real server, asked over HTTP, gives the masks that the command line writes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from tests.label_server.conftest import MODEL
+from tests.label_server.server import Server, run_script, voxels
+from tests.running import ROOT
+
+
+@pytest.fixture(scope="module")
+def server(place) -> Iterator[Server]:
+    app = place / "app"
+    flags = ["--studies", place / "studies", "--run_dir", place / "run", "--output_dir", app, "--name", MODEL]
+    said = run_script("scripts.label_app", *flags)
+    assert f"Next: monailabel start_server --app {app} --studies {place / 'studies'}" in said
+    started = Server(app, place / "studies", MODEL)
+    try:
+        yield started.wait()
+    finally:
+        started.stop()
+
+
+def test_the_model_offers_the_labels_of_the_meta_data_and_training(server):
+    info = server.info()
+    assert info["models"][MODEL]["labels"] == {"tumour": 1}
+    assert info["labels"] == ["tumour", "healthy", "done"]
+    assert list(info["trainers"]) == [MODEL]
+    assert "disagreement" in info["strategies"]
+
+
+@pytest.mark.parametrize("image", ["001_flair", "001_t1c", "channels"])
+def test_a_study_gives_the_mask_of_the_command_line_voxel_by_voxel(image, server, expected, place, tmp_path):
+    mask = server.mask(MODEL, image, tmp_path)
+    scan = nib.load(place / "studies" / f"{image}.nii.gz")
+    assert mask.get_data_dtype() == np.uint8
+    assert mask.shape == scan.shape[:3]
+    assert np.allclose(mask.affine, scan.affine)
+    assert np.array_equal(voxels(mask), expected["002" if image == "channels" else "001"])
+    assert voxels(mask).any()
+
+
+def test_without_a_modality_the_others_carry_on_and_the_reply_warns(server):
+    reply = server.infer(MODEL, "alone_flair", output="json")
+    assert reply.status_code == 200, reply.text
+    assert reply.json()["warnings"] == ["case alone: t1c is missing; the prediction is made from flair alone"]
+    assert reply.json()["label_names"] == {"tumour": 1}
+
+
+def test_a_wrong_number_of_channels_is_an_answer_that_says_so(server):
+    reply = server.infer(MODEL, "three")
+    assert reply.status_code == 422
+    assert "three.nii.gz should hold 2 channels, one a modality (found 3)" in reply.json()["detail"]
+
+
+def test_an_unknown_study_is_an_answer_that_says_so(server):
+    reply = server.infer(MODEL, "nobody")
+    assert reply.status_code == 422
+    assert "image 'nobody' is not among the studies" in reply.json()["detail"]
+
+
+def test_evidence_is_the_fused_map_of_the_command_line(server, place, tmp_path):
+    cam = server.mask(MODEL, "001_flair", tmp_path, evidence=True)
+    written = nib.load(place / "expected" / "cams" / "fused" / "001.nii.gz")
+    assert cam.get_data_dtype() == np.float32
+    assert np.array_equal(voxels(cam), voxels(written))
+
+
+def test_the_stock_app_serves_the_same_bundle(place, server, expected, tmp_path):
+    app = place / "stock"
+    prefix = Path(nib.__file__).parents[4]  # of this environment, where MONAI Label put its sample apps
+    shutil.copytree(next(prefix.glob("**/sample-apps/monaibundle")), app)
+    shutil.copytree(server.app / "model" / MODEL, app / "model" / MODEL)
+    stock = Server(app, place / "studies", MODEL)
+    try:
+        stock.wait()
+        assert stock.info()["models"][MODEL]["labels"] == {"tumour": 1}
+        for image in ("001_t1c", "channels"):
+            mask = stock.mask(MODEL, image, tmp_path)
+            assert mask.get_data_dtype() == np.uint8
+            assert np.array_equal(voxels(mask), expected["002" if image == "channels" else "001"])
+    finally:
+        stock.stop()
+    assert not list((ROOT / "configs").glob("*.json.lock"))
