@@ -10,9 +10,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from tests.conftest import MODALITIES
 from tests.label_server.conftest import MODEL
+from tests.label_server.dicom import write_series
 from tests.label_server.server import Server, run_script, voxels
-from tests.running import ROOT
+from tests.running import SIZE, run_here
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +75,51 @@ def test_evidence_is_the_fused_map_of_the_command_line(server, place, tmp_path):
     assert np.array_equal(voxels(cam), voxels(written))
 
 
+def test_a_dicom_series_in_a_folder_gives_the_mask_of_the_command_line(server, place, tmp_path):
+    for modality in MODALITIES:
+        write_series(place / "studies" / f"series_{modality}", place / "studies" / f"001_{modality}.nii.gz")
+    restarted = Server(server.app, place / "studies", MODEL)
+    try:
+        restarted.wait()
+        mask = restarted.mask(MODEL, "series_t1c", tmp_path)
+    finally:
+        restarted.stop()
+    assert mask.get_data_dtype() == np.uint8
+    run_here(
+        "inference",
+        **SIZE,
+        checkpoint=str(place / "run" / "models" / "model.pt"),
+        dataset_dir=str(place / "studies"),
+        patterns={modality: f"{{case}}_{modality}/" for modality in MODALITIES},
+        output_dir=str(tmp_path),
+    )
+    written = nib.load(tmp_path / "masks" / "series.nii.gz")
+    assert np.array_equal(voxels(mask), voxels(written))
+    assert np.allclose(mask.affine, written.affine)
+    assert voxels(mask).any()
+
+
+def test_two_bundles_of_one_version_are_served_beside_each_other(server, place, expected, tmp_path):
+    two = shutil.copytree(server.app, tmp_path / "two")
+    shutil.copytree(two / "model" / MODEL, two / "model" / "second")
+    both = Server(two, place / "studies", f"{MODEL},second")
+    try:
+        both.wait()
+        for model in (MODEL, "second"):
+            assert np.array_equal(voxels(both.mask(model, "001_flair", tmp_path)), expected["001"])
+    finally:
+        both.stop()
+
+
+def test_a_bundle_of_another_version_beside_it_is_refused_with_an_explanation(server, place, tmp_path):
+    two = shutil.copytree(server.app, tmp_path / "two")
+    other = shutil.copytree(two / "model" / MODEL, two / "model" / "second") / "bundle" / "__init__.py"
+    other.write_text(other.read_text() + "# of another version\n")
+    both = Server(two, place / "studies", f"{MODEL},second")
+    with pytest.raises(RuntimeError, match="bundle second: its code in .* serve bundles of different versions"):
+        both.wait()
+
+
 def test_the_stock_app_serves_the_same_bundle(place, server, expected, tmp_path):
     app = place / "stock"
     prefix = Path(nib.__file__).parents[4]  # of this environment, where MONAI Label put its sample apps
@@ -88,4 +135,3 @@ def test_the_stock_app_serves_the_same_bundle(place, server, expected, tmp_path)
             assert np.array_equal(voxels(mask), expected["002" if image == "channels" else "001"])
     finally:
         stock.stop()
-    assert not list((ROOT / "configs").glob("*.json.lock"))
