@@ -15,6 +15,7 @@ from bundle.data.grids import Grid
 from bundle.data.readers import find_brats, find_folder
 from bundle.data.records import CaseRecord, ImageSource
 from bundle.data.volumes import read_case, read_mask
+from tests.dicom import save_dicom
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 SHAPE = (6, 5, 4)
@@ -73,40 +74,8 @@ def test_every_format_gives_the_same_array_and_affine(tmp_path, ending):
     assert np.allclose(volumes.affine, AFFINE)
 
 
-def _save_dicom(
-    folder: Path, values: np.ndarray, affine: np.ndarray, series: str = "1.2.3.4", digits: int = 6
-) -> None:
-    """One file a slice, named so that the alphabet is not the order of positions."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lps = np.diag([-1, -1, 1, 1]) @ affine
-    spacing = np.linalg.norm(lps[:3, :3], axis=0)
-    direction = lps[:3, :3] / spacing
-    names = [f"{name}.dcm" for name in "kcpaxbgh"]
-    for index in range(values.shape[2]):
-        image = itk.image_from_array(np.ascontiguousarray(values[:, :, index].T)[None].astype(np.int16))
-        origin = lps[:3] @ [0, 0, index, 1]
-        image.SetSpacing([float(v) for v in spacing])
-        image.SetOrigin([float(v) for v in origin])
-        image.SetDirection(itk.matrix_from_array(np.ascontiguousarray(direction)))
-        tags = image.GetMetaDataDictionary()
-        tags["0008|0060"] = "MR"
-        tags["0008|0021"] = "20110707"
-        tags["0020|000d"] = "1.2.3"
-        tags["0020|000e"] = series
-        tags["0020|0013"] = str(values.shape[2] - index)  # instance numbers run against positions
-        tags["0020|0032"] = "\\".join(f"{v:.{digits}f}" for v in origin)
-        tags["0020|0037"] = "\\".join(f"{v:.6f}" for v in direction[:, :2].T.ravel())
-        tags["0018|0050"] = f"{spacing[2]:.6f}"
-        dicom = itk.GDCMImageIO.New()
-        dicom.SetKeepOriginalUID(True)
-        writer = itk.ImageFileWriter.New(image)
-        writer.SetImageIO(dicom)
-        writer.SetFileName(str(folder / names[index]))
-        writer.Update()
-
-
 def test_a_dicom_series_is_sorted_by_position(tmp_path):
-    _save_dicom(tmp_path / "017" / "T2", _values(), AFFINE)
+    save_dicom(tmp_path / "017" / "T2", _values(), AFFINE)
     (record,) = find_folder(tmp_path, {"t2": "{case}/T2/"})
     volumes = read_case(record)
     assert np.array_equal(volumes.image[0], _values())
@@ -114,8 +83,8 @@ def test_a_dicom_series_is_sorted_by_position(tmp_path):
 
 
 def test_a_dicom_folder_with_two_series_is_refused(tmp_path):
-    _save_dicom(tmp_path / "T2", _values(), AFFINE, "1.2.3.4")
-    _save_dicom(tmp_path / "other", _values(), AFFINE, "1.2.3.5")
+    save_dicom(tmp_path / "T2", _values(), AFFINE, "1.2.3.4")
+    save_dicom(tmp_path / "other", _values(), AFFINE, "1.2.3.5")
     for file in (tmp_path / "other").iterdir():
         file.rename(tmp_path / "T2" / f"2{file.name}")
     with pytest.raises(
@@ -125,7 +94,7 @@ def test_a_dicom_folder_with_two_series_is_refused(tmp_path):
 
 
 def test_a_dicom_series_with_a_gap_is_refused(tmp_path):
-    _save_dicom(tmp_path / "T2", _values((6, 5, 6)), AFFINE)
+    save_dicom(tmp_path / "T2", _values((6, 5, 6)), AFFINE)
     (tmp_path / "T2" / "p.dcm").unlink()
     with pytest.raises(ValueError, match=r"case 017: the DICOM slices in .* should be evenly spaced"):
         read_case(_record(t2=tmp_path / "T2"))
@@ -134,7 +103,7 @@ def test_a_dicom_series_with_a_gap_is_refused(tmp_path):
 @pytest.mark.parametrize("digits", [6, 3, 2])
 def test_rounded_positions_are_no_gap(tmp_path, digits):
     affine = np.diag([0.5, 0.5, 3.3333333, 1.0])
-    _save_dicom(tmp_path / "T2", _values((6, 5, 8)), affine, digits=digits)
+    save_dicom(tmp_path / "T2", _values((6, 5, 8)), affine, digits=digits)
     volumes = read_case(_record(t2=tmp_path / "T2"))
     assert np.array_equal(volumes.image[0], _values((6, 5, 8)))
     assert np.linalg.norm(volumes.affine[:3, 2]) == pytest.approx(3.3333, abs=0.002)
@@ -142,12 +111,12 @@ def test_rounded_positions_are_no_gap(tmp_path, digits):
 
 @pytest.mark.parametrize("missing", [False, True])
 def test_a_gap_and_a_duplicate_are_refused_among_rounded_positions(tmp_path, missing):
-    _save_dicom(tmp_path / "T2", _values((6, 5, 8)), np.diag([0.5, 0.5, 3.3333333, 1.0]), digits=2)
+    save_dicom(tmp_path / "T2", _values((6, 5, 8)), np.diag([0.5, 0.5, 3.3333333, 1.0]), digits=2)
     if missing:
         (tmp_path / "T2" / "a.dcm").unlink()
     else:
         again = tmp_path / "again"
-        _save_dicom(again, _values((6, 5, 8)), np.diag([0.5, 0.5, 3.3333333, 1.0]), digits=2)
+        save_dicom(again, _values((6, 5, 8)), np.diag([0.5, 0.5, 3.3333333, 1.0]), digits=2)
         (again / "a.dcm").rename(tmp_path / "T2" / "z.dcm")
     with pytest.raises(ValueError, match=r"case 017: the DICOM slices in .* should be evenly spaced"):
         read_case(_record(t2=tmp_path / "T2"))

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import MODALITIES
+from tests.dicom import save_dicom
 from tests.label_server.conftest import MODEL
-from tests.label_server.dicom import write_series
 from tests.label_server.server import Server, run_script, voxels
 from tests.running import SIZE, run_here
 
@@ -77,7 +77,8 @@ def test_evidence_is_the_fused_map_of_the_command_line(server, place, tmp_path):
 
 def test_a_dicom_series_in_a_folder_gives_the_mask_of_the_command_line(server, place, tmp_path):
     for modality in MODALITIES:
-        write_series(place / "studies" / f"series_{modality}", place / "studies" / f"001_{modality}.nii.gz")
+        scan = nib.load(place / "studies" / f"001_{modality}.nii.gz")
+        save_dicom(place / "studies" / f"series_{modality}", voxels(scan), scan.affine)
     restarted = Server(server.app, place / "studies", MODEL)
     try:
         restarted.wait()
@@ -116,7 +117,9 @@ def test_a_bundle_of_another_version_beside_it_is_refused_with_an_explanation(se
     other = shutil.copytree(two / "model" / MODEL, two / "model" / "second") / "bundle" / "__init__.py"
     other.write_text(other.read_text() + "# of another version\n")
     both = Server(two, place / "studies", f"{MODEL},second")
-    with pytest.raises(RuntimeError, match="bundle second: its code in .* serve bundles of different versions"):
+    with pytest.raises(
+        RuntimeError, match=r"bundle second: its code in .* serve bundles of different versions"
+    ):
         both.wait()
 
 

@@ -49,7 +49,9 @@ def tags_of(server: Server, case: str) -> list[int]:
 
 def test_the_strategy_offers_the_case_with_the_highest_disagreement_once_computed(server):
     def ask() -> requests.Response:
-        return requests.post(f"{server.address}/activelearning/disagreement", json={"device": "cpu"}, timeout=300)
+        return requests.post(
+            f"{server.address}/activelearning/disagreement", json={"device": "cpu"}, timeout=300
+        )
 
     offered = ask()
     assert offered.status_code == 200, offered.text
