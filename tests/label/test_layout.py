@@ -1,0 +1,50 @@
+"""The folder that is laid out for MONAI Label."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from bundle.label.layout import flat_studies, lay_out_app
+from tests.running import TRAINING, make_raw, prepare, run_here
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("layout")
+    prepare(make_raw(folder / "raw"), folder / "prepared")
+    where = {"dataset_dir": str(folder / "prepared"), "output_dir": str(folder / "run")}
+    run_here("train", **TRAINING, **where, epochs=1, seed=7)
+    return folder
+
+
+def test_both_configs_are_complete_with_the_settings_of_the_run(place, tmp_path):
+    app, _ = lay_out_app(place / "raw", place / "run", tmp_path / "app")
+    bundle = app / "model" / "tags_to_masks"
+    train, inference = (
+        yaml.safe_load((bundle / "configs" / f"{name}.yaml").read_text()) for name in ("train", "inference")
+    )
+    for config in (train, inference):
+        assert config["modalities"] == list(TRAINING["modalities"])
+        assert config["width"] == 2
+    assert inference["min_volume_mm3"] == 0.0
+    assert train["seed"] == 7
+    assert str(place) not in str(train) + str(inference)  # nothing of where the run lay
+    assert (bundle / "configs" / "metadata.json").read_bytes() == (bundle / "metadata.json").read_bytes()
+    assert (bundle / "models" / "model.pt").read_bytes() == (place / "run/models/model.pt").read_bytes()
+
+
+def test_scans_in_folders_of_their_own_are_linked_into_one(place, tmp_path):
+    folder = flat_studies(place / "raw", tmp_path, TRAINING["modalities"])
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == sorted(f"00{n}_{m}.nii.gz" for n in (1, 2, 3, 4) for m in TRAINING["modalities"])
+    assert (folder / "001_flair.nii.gz").resolve() == place / "raw" / "001" / "001_flair.nii.gz"
+
+
+def test_a_folder_that_holds_scans_is_taken_as_it_is(place, tmp_path):
+    assert flat_studies(place / "raw" / "001", tmp_path, ["flair"]) == place / "raw" / "001"
+
+
+def test_a_run_without_weights_is_refused(place, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"expected models/model.pt and model.json"):
+        lay_out_app(place / "raw", place / "nowhere", tmp_path)
