@@ -8,6 +8,13 @@ from pathlib import Path
 from bundle.label.layout import NAME, lay_out_app
 from scripts.command_line import run, text
 
+STEPS = """Then, at {address}:
+  3D Slicer: extension MONAILabel, module MONAI Label, give that address and press the arrow beside it. Next Sample brings
+             a scan, Run its mask. For tags, paint a dab of `tumour` in each slice that shows it, and a dab of `done`
+             anywhere if you looked at all slices; Submit Label. After two cases or more: Train.
+  OHIF:      start the server on a DICOMweb address in place of the folder, and open {address}/ohif/.
+More in docs/label.md."""
+
 
 def label_app(
     *,
@@ -32,7 +39,8 @@ def label_app(
     app, folder = lay_out_app(str(studies), str(run_dir), str(output_dir), name)
     models = ",".join(sorted(path.name for path in (app / "model").iterdir()))
     print(f"app      {app}\nstudies  {folder}\nmodels   {models}\n")
-    print(f"Next: {start_command(app, folder, models, port)}")
+    print(f"Next: {start_command(app, folder, models, port)}\n")
+    print(STEPS.format(address=f"http://127.0.0.1:{port}"))
     return 0
 
 

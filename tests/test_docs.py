@@ -18,6 +18,7 @@ from bundle.metrics import EMPTY_POLICY
 from scripts.baseline import baseline
 from scripts.export import export
 from scripts.pack import pack_bundle
+from scripts.label_app import label_app
 from scripts.prepare_data import prepare_data
 from scripts.reproduce import reproduce
 from scripts.run_chain import chain
@@ -37,10 +38,12 @@ REPRODUCE = set(inspect.signature(reproduce).parameters)
 CHAIN = set(inspect.signature(chain).parameters)
 EXPORT = set(inspect.signature(export).parameters)
 PACK = set(inspect.signature(pack_bundle).parameters)
+LABEL = set(inspect.signature(label_app).parameters)
 OF_SCRIPT = {
     "scripts.prepare_data": PREPARE,
     "scripts.reproduce": REPRODUCE,
     "scripts.run_chain": CHAIN | IDS,  # quoted flags are ids of its stages
+    "scripts.label_app": LABEL,
     "scripts.baseline": set(inspect.signature(baseline).parameters),
     "scripts.benchmark": set[str](),
     "scripts.export": EXPORT | IDS,  # likewise
@@ -61,6 +64,7 @@ FOREIGN = {
     "tracking",
     *("args_file", "ckpt_file", "filepath"),  # of trt_export
     *("tracking_uri", "run_name", "experiment_name", "backend"),  # of MLflow
+    *("app", "conf", "host", "port", "studies"),  # monailabel start_server
 }
 
 # Rows of the table of ids behind which another config's defaults stand.
@@ -143,6 +147,7 @@ def test_every_option_in_the_documents_exists(path):
         assert name in PREPARE | REPRODUCE | CHAIN | EXPORT | PACK | IDS | FOREIGN, (
             f"{path.name} names --{name}"
         )
+        assert name in PREPARE | REPRODUCE | CHAIN | LABEL | IDS | FOREIGN, f"{path.name} names --{name}"
 
 
 @each_document

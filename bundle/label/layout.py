@@ -13,7 +13,7 @@ import yaml
 from bundle.configuration import BUNDLE_ROOT, CONFIG_DIR, FREE_IDS, settings_beside
 from bundle.data.names import name_list
 from bundle.data.readers import find_cases
-from bundle.data.scans import SCAN_SUFFIXES, existing_folder
+from bundle.data.scans import SCAN_SUFFIXES, existing_folder, scan_stem
 
 NAME = "tags_to_masks"
 # What a training notes of its data among its settings; no ids of a config, or overwritten by what it found.
@@ -128,7 +128,8 @@ def flat_studies(studies: str | Path, output_dir: Path, modalities: list[str]) -
     for record in find_cases(root, modalities):
         for modality, source in record.images.items():
             if source.path.exists():
-                link = links / f"{record.case}_{modality}{''.join(source.path.suffixes[-2:])}"
+                stem = record.case if source.channel is not None else f"{record.case}_{modality}"
+                link = links / f"{stem}{source.path.name.removeprefix(scan_stem(source.path))}"
                 link.unlink(missing_ok=True)
                 link.symlink_to(source.path.resolve())
     return links.resolve()

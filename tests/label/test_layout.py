@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import nibabel as nib
+import numpy as np
 import pytest
 import yaml
 
@@ -39,6 +41,14 @@ def test_scans_in_folders_of_their_own_are_linked_into_one(place, tmp_path):
     names = sorted(path.name for path in folder.iterdir())
     assert names == sorted(f"00{n}_{m}.nii.gz" for n in (1, 2, 3, 4) for m in TRAINING["modalities"])
     assert (folder / "001_flair.nii.gz").resolve() == place / "raw" / "001" / "001_flair.nii.gz"
+
+
+def test_a_file_with_all_modalities_is_linked_once(tmp_path):
+    (tmp_path / "scans" / "017").mkdir(parents=True)
+    image = nib.Nifti1Image(np.zeros((4, 4, 4, 2), np.int16), np.eye(4))
+    nib.save(image, tmp_path / "scans" / "017" / "a.b.nii.gz")
+    folder = flat_studies(tmp_path / "scans", tmp_path / "app", ["flair", "t1c"])
+    assert [path.name for path in folder.iterdir()] == ["a.b.nii.gz"]
 
 
 def test_a_folder_that_holds_scans_is_taken_as_it_is(place, tmp_path):
