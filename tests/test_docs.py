@@ -17,8 +17,8 @@ from bundle.data import read_tags
 from bundle.metrics import EMPTY_POLICY
 from scripts.baseline import baseline
 from scripts.export import export
-from scripts.pack import pack_bundle
 from scripts.label_app import label_app
+from scripts.pack import pack_bundle
 from scripts.prepare_data import prepare_data
 from scripts.reproduce import reproduce
 from scripts.run_chain import chain
