@@ -10,8 +10,8 @@ from scripts.command_line import run, text
 
 STEPS = """Then, at {address}:
   3D Slicer: extension MONAILabel, module MONAI Label, give that address and press the arrow beside it. Next Sample
-             brings a scan, Run its mask. For tags, paint a dab of `tumour` in each slice that shows it, and a dab of `done`
-             anywhere if you looked at all slices; Submit Label. After two cases or more: Train.
+             brings a scan, Run its mask. For tags, paint a dab of `tumour` in each slice that shows it, and
+             a dab of `done` anywhere if you looked at all slices; Submit Label. After two cases or more: Train.
   OHIF:      start the server on a DICOMweb address in place of the folder, and open {address}/ohif/.
 More in docs/label.md."""
 
