@@ -85,6 +85,14 @@ class Server:
                 os.killpg(self.process.pid, signal.SIGKILL)  # its own group: it was started in a new session
                 self.process.wait(10)
 
+    def left(self) -> bool:
+        """Whether any process that it started is still there."""
+        try:
+            os.killpg(self.process.pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
     def info(self) -> dict[str, Any]:
         return requests.get(f"{self.address}/info/", timeout=60).json()
 

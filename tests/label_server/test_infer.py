@@ -76,10 +76,11 @@ def test_evidence_is_the_fused_map_of_the_command_line(server, place, tmp_path):
 
 
 def test_a_dicom_series_in_a_folder_gives_the_mask_of_the_command_line(server, place, tmp_path):
+    studies = shutil.copytree(place / "studies", tmp_path / "studies")
     for modality in MODALITIES:
-        scan = nib.load(place / "studies" / f"001_{modality}.nii.gz")
-        save_dicom(place / "studies" / f"series_{modality}", voxels(scan), scan.affine)
-    restarted = Server(server.app, place / "studies", MODEL)
+        scan = nib.load(studies / f"001_{modality}.nii.gz")
+        save_dicom(studies / f"series_{modality}", voxels(scan), scan.affine)
+    restarted = Server(server.app, studies, MODEL)
     try:
         restarted.wait()
         mask = restarted.mask(MODEL, "series_t1c", tmp_path)
@@ -90,7 +91,7 @@ def test_a_dicom_series_in_a_folder_gives_the_mask_of_the_command_line(server, p
         "inference",
         **SIZE,
         checkpoint=str(place / "run" / "models" / "model.pt"),
-        dataset_dir=str(place / "studies"),
+        dataset_dir=str(studies),
         patterns={modality: f"{{case}}_{modality}/" for modality in MODALITIES},
         output_dir=str(tmp_path),
     )

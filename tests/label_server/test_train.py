@@ -32,7 +32,7 @@ def server(place) -> Iterator[Server]:
         yield started.wait()
     finally:
         started.stop()
-        assert started.process.returncode is not None
+        assert not started.left()
 
 
 def dab(folder: Path, name: str, *slices: int, value: int = 1) -> Path:
