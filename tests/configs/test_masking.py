@@ -101,7 +101,9 @@ def test_files_and_reports_hold_the_same_masks_and_name_the_rule(dataset_dir, tm
     mask = nib.load(tmp_path / "masks" / "004.nii.gz")
     comment, *_ = lines = (tmp_path / "metrics.csv").read_text().splitlines()
     rule = "threshold of each map (otsu), components below 20 mm3 removed, holes filled"
-    assert comment.startswith("# Mask: maps smoothed 3 mm across slices, fused map cut at variance and walked")
+    assert comment.startswith(
+        "# Mask: maps smoothed 3 mm across slices, fused map cut at variance and walked"
+    )
     assert comment.endswith(f"cam > {rule}.")
     rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
     (fused,) = [row for row in rows if row["map"] == "fused"]
