@@ -14,6 +14,7 @@ from bundle.configuration import BUNDLE_ROOT, CONFIG_DIR, FREE_IDS, settings_bes
 from bundle.data.names import name_list
 from bundle.data.readers import find_cases
 from bundle.data.scans import SCAN_SUFFIXES, existing_folder, scan_stem
+from bundle.packing.packed_configs import with_settings
 
 NAME = "tags_to_masks"
 # What a training notes of its data among its settings; no ids of a config, or overwritten by what it found.
@@ -94,11 +95,7 @@ def _write_configs(folder: Path, settings: Mapping[str, Any]) -> None:
     trained_by = "train_selftrain.yaml" if segmenter else "train.yaml"
     defaults = yaml.safe_load((CONFIG_DIR / trained_by).read_text(encoding="utf-8"))
     chosen = {n: v for n, v in settings.items() if n not in OWN_IDS and defaults.get(n, _NONE) != v}
-    wanted = [name for name in chosen if name in inference]
-    while wanted:  # what its overlays and options changed, and what that refers to
-        name = wanted.pop()
-        inference[name] = chosen[name]
-        wanted += [i for i in re.findall(r"@(\w+)", str(chosen[name])) if i in chosen and i not in inference]
+    inference = with_settings(inference, chosen)  # what its overlays and options changed
     _write(folder / "inference.yaml", inference)
     if segmenter:
         (folder / "train.yaml").unlink()  # no tags for it: the server then offers no training

@@ -53,9 +53,10 @@ def packed_configs(run: TrainedRun, overlays: Sequence[str] = ()) -> dict[str, d
     several = _raw(SEVERAL)
     settings = _of_one_process(run.settings, several, shipped)
     chosen = {n: v for n, v in settings.items() if n not in OWN_IDS and (n not in shipped or shipped[n] != v)}
-    inference = _with(read_config(f"inference{stage}"), chosen, overlays)
-    evaluate = _with(
-        read_config("evaluate", *(["method_selftrain"] if run.segmenter else [])), chosen, overlays
+    scored = read_config("evaluate", *(["method_selftrain"] if run.segmenter else []))
+    inference, evaluate = (
+        _merged(with_settings(config, chosen), overlays)
+        for config in (read_config(f"inference{stage}"), scored)
     )
     several["training"] = [*settings["initialize"], *several.pop("+initialize"), *settings["training"]]
     for config in (settings, inference, evaluate):
@@ -107,14 +108,20 @@ def _of_one_process(
     return settings
 
 
-def _with(config: dict[str, Any], chosen: Mapping[str, Any], overlays: Sequence[str]) -> dict[str, Any]:
-    """What the config shares of the chosen settings, and what those refer to; then the overlays."""
+def with_settings(config: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """A config with those of a run's settings that it shares, and with what those refer to.
+
+    Args:
+        config: of inference or evaluation, as shipped.
+        chosen: settings of the run that are not those of the shipped training, by id.
+    """
+    config = dict(config)
     wanted = [name for name in chosen if name in config]
     while wanted:
         name = wanted.pop()
         config[name] = chosen[name]
         wanted += [n for n in re.findall(r"@(\w+)", str(chosen[name])) if n in chosen and n not in config]
-    return _merged(config, overlays)
+    return config
 
 
 def _start_by_running(config: dict[str, Any]) -> None:
