@@ -21,9 +21,10 @@ from bundle.metrics import FUSED
 BEYOND = ("beyond", "few")
 BASE = "default"  # key of `scales.RECIPES`
 COLUMNS = (Column("", "dice"), Column("", "assd_mm"))
-STEPS, VARIANTS, BOUNDS = (
+STEPS, TERMS_LEFT, VARIANTS, BOUNDS = (
     "One part added a row",
-    "Variants of the default of the CAM stage",
+    "The terms in the default of the CAM stage",
+    "Variants of the CAM stage without the last two parts",
     "Bounds and baselines",
 )
 # What the default has beyond ER and CMER, in the order in which it is added, with what stood there before.
@@ -33,27 +34,31 @@ BEFORE: tuple[tuple[str, Any], ...] = (
     ("pooling#decay_per_mille", 0.987),
     ("cam_reader#scale", "slice"),
     ("epoch_slices", 0),
+    ("own_trust", False),
+    ("intensity_start", False),
 )
-READ_ALIKE = (  # label of a row, readout of the default's own training
+FORMER = BEFORE[5:]  # of the default that most variants are compared with: all but its last two parts
+READ_ALIKE = (  # label of a row, readout of one training
     ("Maps smoothed across slices", "smooth"),
     ("Random walk in a band", "walk"),
     ("Level of the map where the image divides", "cut"),
-    ("Small components and holes: default of the CAM stage", "cam"),
+    ("Small components and holes", "cam"),
 )
 READ_OTHERWISE = (
     *((f"Level of the map: {name}", name) for name in ("otsu", "mixture", "variance")),
     ("Evidence averaged over a flip", "flip"),
     *((f"Fusion: {name}", name) for name in ("maximum", "mean", "weighted")),
 )
-TRAINED_OTHERWISE: tuple[
-    tuple[str, str, tuple[tuple[str, Any], ...]], ...
-] = (  # row, label of the run, options
+Variants = tuple[tuple[str, str, tuple[tuple[str, Any], ...]], ...]  # row, label of the run, options
+TERMS: Variants = (
     ("With KD, teachers by skill", "kd", (("loss_terms#kd#weight", 0.5),)),
-    ("Averaged weights", "averaged", (("ema_momentum", 0.02),)),
-    ("Jitter of intensities", "jitter", (("augmentation", "$bundle.data.IntensityJitter()"),)),
     ("Without ER", "no_er", (("loss_terms#er", None),)),
     ("Without CMER", "no_cmer", (("loss_terms#cmer", None),)),
     ("Without ER and CMER", "no_er_cmer", (("loss_terms#er", None), ("loss_terms#cmer", None))),
+)
+TRAINED_OTHERWISE: Variants = (
+    ("Averaged weights", "averaged", (("ema_momentum", 0.02),)),
+    ("Jitter of intensities", "jitter", (("augmentation", "$bundle.data.IntensityJitter()"),)),
     ("No pooling", "levels0", (("levels", 0),)),
     ("Two poolings", "levels2", (("levels", 2),)),
     ("Three poolings", "levels3", (("levels", 3),)),
@@ -79,9 +84,14 @@ def lay_out_beyond(name: str, modalities: Sequence[str], training_cases: int) ->
 
 
 def default_spec(modalities: Sequence[str]) -> RunSpec:
-    """The default of the CAM stage, read out in every way that the table shows."""
+    """The default of the CAM stage."""
+    return RunSpec(PROPOSED, tuple(modalities), base=BASE, readouts=("cam",))
+
+
+def former_spec(modalities: Sequence[str]) -> RunSpec:
+    """The default of the CAM stage without its last two parts, read out in every way that the table shows."""
     readouts = ("cam", "plain", *(name for _, name in (*READ_ALIKE[:-1], *READ_OTHERWISE)))
-    return RunSpec(PROPOSED, tuple(modalities), base=BASE, readouts=readouts)
+    return RunSpec(PROPOSED, tuple(modalities), base=BASE, options=FORMER, label="former", readouts=readouts)
 
 
 def _beyond(names: tuple[str, ...]) -> Table:
@@ -94,8 +104,9 @@ def _beyond(names: tuple[str, ...]) -> Table:
             for row, before in zip(rows[1:], steps, strict=False)
         ),
     ]
-    default = _cell(default_spec(names))
-    rows += [_row(VARIANTS, label, cell, default) for label, cell in _variants(names)]
+    default, former = _cell(default_spec(names)), _cell(former_spec(names))
+    rows += [_row(TERMS_LEFT, label, cell, default) for label, cell in _trained(names, TERMS)]
+    rows += [_row(VARIANTS, label, cell, former) for label, cell in _variants(names)]
     rows += [_row(BOUNDS, label, cell, default) for label, cell in _bounds(names)]
     return Table(
         "beyond",
@@ -111,10 +122,10 @@ def _steps(names: tuple[str, ...]) -> list[tuple[str, Cell]]:
 
     def at(step: int, label: str) -> RunSpec:
         """The default but for what the steps after this one add."""
-        readout = "gated" if step < 4 else "plain"
+        readout = "gated" if step < 4 else "plain" if step < 5 else "cam"
         return RunSpec(PROPOSED, names, base=BASE, options=BEFORE[step:], label=label, readouts=(readout,))
 
-    default = default_spec(names)
+    former = former_spec(names)
     return [
         ("ER, KD and CMER", _cell(RunSpec(PROPOSED, names))),
         ("Without KD", _cell(RunSpec("er_cmer", names))),
@@ -122,26 +133,51 @@ def _steps(names: tuple[str, ...]) -> list[tuple[str, Cell]]:
         ("One pooling", _cell(at(2, "levels1"), "gated")),
         ("Sharper rank pooling", _cell(at(3, "sharper"), "gated")),
         ("Maps as probabilities, no gate, product of branches", _cell(at(4, "maps"), "plain")),
-        ("As many slices an epoch whatever the data", _cell(default, "plain")),
-        *((label, _cell(default, readout)) for label, readout in READ_ALIKE),
+        ("As many slices an epoch whatever the data", _cell(former, "plain")),
+        *((label, _cell(former, readout)) for label, readout in READ_ALIKE),
+        ("A student's own skill counts", _cell(at(6, "own_trust"))),
+        ("Start from a threshold: default of the CAM stage", _cell(default_spec(names))),
         ("Self-training: the default chain", _cell(RunSpec(CHAIN, names))),
     ]
 
 
-def _variants(names: tuple[str, ...]) -> list[tuple[str, Cell]]:
-    """The default with one part otherwise."""
-    trained = [
-        (row, _cell(RunSpec(PROPOSED, names, base=BASE, options=options, label=label, readouts=("cam",))))
-        for row, label, options in TRAINED_OTHERWISE
+def _trained(
+    names: tuple[str, ...], variants: Variants, others: tuple[tuple[str, Any], ...] = (), prefix: str = ""
+) -> list[tuple[str, Cell]]:
+    """The default with one part otherwise, and `others` throughout."""
+    return [
+        (
+            row,
+            _cell(
+                RunSpec(
+                    PROPOSED,
+                    names,
+                    base=BASE,
+                    options=(*others, *options),
+                    label=prefix + label,
+                    readouts=("cam",),
+                )
+            ),
+        )
+        for row, label, options in variants
     ]
-    annealed = RunSpec("annealed_pooling", names, base=BASE, readouts=("cam",))
+
+
+def _variants(names: tuple[str, ...]) -> list[tuple[str, Cell]]:
+    """The default without its last two parts, with one part otherwise."""
+    trained = _trained(names, (*TERMS, *TRAINED_OTHERWISE), FORMER, "former_")
+    annealed = RunSpec(
+        "annealed_pooling", names, base=BASE, options=FORMER, label="former", readouts=("cam",)
+    )
     trained.append(("Pooling that sharpens", _cell(annealed)))
-    return trained + [(label, _cell(default_spec(names), readout)) for label, readout in READ_OTHERWISE]
+    return trained + [(label, _cell(former_spec(names), readout)) for label, readout in READ_OTHERWISE]
 
 
 def _bounds(names: tuple[str, ...]) -> list[tuple[str, Cell]]:
     """What masks would give, and what needs no training."""
-    branches = RunSpec(FULL_SUPERVISION, names, base=BASE, readouts=("cam", "plain"))
+    branches = RunSpec(
+        FULL_SUPERVISION, names, base=BASE, options=FORMER, label="former", readouts=("cam", "plain")
+    )
     segmenter = RunSpec(MASK_SEGMENTER, names, readouts=("cam", "plain"))
     thresholds = [
         (
@@ -191,9 +227,9 @@ def _cell(spec: RunSpec, readout: str = "cam") -> Cell:
 
 
 NOTES = (
-    "Difference: mean of the patients' Dice less that of the row before; among variants, bounds and baselines less "
-    "that of the default of the CAM stage. Wilcoxon's signed-rank test over patients, two-sided, corrected by Holm "
-    "within a group.",
+    "Difference: mean of the patients' Dice less that of the row before; among terms, bounds and baselines less that "
+    "of the default of the CAM stage, among variants less that of the row `Small components and holes`. Wilcoxon's "
+    "signed-rank test over patients, two-sided, corrected by Holm within a group.",
     "Rows with the same training differ in how its maps are read. Minutes are wall time of a training, all stages of "
     "the chain together, and show what else ran on the machine.",
     "Full supervision and the intensity rule `oracle` read masks, of training or of test cases, and are bounds; the "

@@ -24,6 +24,7 @@ class CrossModalityEquivarianceLoss(nn.Module):
         positive_only: only slices tagged tumour count (published code, ours).
         trust_teacher: only slices in which the teacher says tumour count (published code, ours).
         by_skill: a teacher counts by how far the views trust it, instead of all alike (paper).
+        own_trust: so does the student; see :func:`bundle.losses.teachers.mean_over_teachers`.
     """
 
     def __init__(
@@ -32,10 +33,12 @@ class CrossModalityEquivarianceLoss(nn.Module):
         positive_only: bool = True,
         trust_teacher: bool = True,
         by_skill: bool = False,
+        own_trust: bool = False,
     ) -> None:
         super().__init__()
         self.reduction = check_reduction("CrossModalityEquivarianceLoss", reduction)
-        self.positive_only, self.trust_teacher, self.by_skill = positive_only, trust_teacher, by_skill
+        self.positive_only, self.trust_teacher = positive_only, trust_teacher
+        self.by_skill, self.own_trust = by_skill, own_trust
 
     def forward(self, views: Views, tags: torch.Tensor) -> torch.Tensor:
         """Tags, 1 tumour or 0 healthy, (B,); returns a scalar."""
@@ -47,7 +50,7 @@ class CrossModalityEquivarianceLoss(nn.Module):
         )
         if self.reduction == "mean":
             pairs = pairs / inside.sum(dim=(1, 2, 3)).clamp(min=1)[:, None, None]
-        return mean_over_teachers(pairs.mean(0), views.trust if self.by_skill else None)
+        return mean_over_teachers(pairs.mean(0), views.trust if self.by_skill else None, self.own_trust)
 
     @staticmethod
     def _distance(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:

@@ -20,19 +20,20 @@ class DistillationLoss(nn.Module):
         temperature: softens both distributions, and T^2 restores the gradient's size (Hinton et al. 2015). The
             paper prints none (1); its code and ours take 10, which makes it nearly ``(u_j - u_k)^2 / 8``.
         by_skill: a teacher counts by how far the views trust it, instead of all alike (paper).
+        own_trust: so does the student; see :func:`bundle.losses.teachers.mean_over_teachers`.
     """
 
-    def __init__(self, temperature: float = 10.0, by_skill: bool = False) -> None:
+    def __init__(self, temperature: float = 10.0, by_skill: bool = False, own_trust: bool = False) -> None:
         super().__init__()
         if temperature <= 0:
             raise ValueError(f"DistillationLoss temperature: expected a positive number, got {temperature}")
-        self.temperature, self.by_skill = temperature, by_skill
+        self.temperature, self.by_skill, self.own_trust = temperature, by_skill, own_trust
 
     def forward(self, views: Views, tags: torch.Tensor) -> torch.Tensor:
         """Tags are not needed; returns a scalar."""
         per_view = [self._divergence(logits).mean(0) for logits in (views.plain_logits, views.warped_logits)]
         pairs = 0.5 * self.temperature**2 * (per_view[0] + per_view[1])
-        return mean_over_teachers(pairs, views.trust if self.by_skill else None)
+        return mean_over_teachers(pairs, views.trust if self.by_skill else None, self.own_trust)
 
     def _divergence(self, logits: torch.Tensor) -> torch.Tensor:
         """KL of Bernoulli distributions, [b, k, j] with student k and teacher j."""

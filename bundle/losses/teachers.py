@@ -5,13 +5,18 @@ from __future__ import annotations
 import torch
 
 
-def mean_over_teachers(pairs: torch.Tensor, trust: torch.Tensor | None = None) -> torch.Tensor:
+def mean_over_teachers(
+    pairs: torch.Tensor, trust: torch.Tensor | None = None, own_trust: bool = False
+) -> torch.Tensor:
     """Sum over students of the mean over their teachers, 1 / (K - 1) in Patel and Dolz (2022), eq. 8.
 
     Args:
         pairs: cost of student k learning from teacher j, (N, N); the diagonal is ignored.
         trust: of each teacher, from 0 up, (N,): the mean is weighted by it. A student whose other branches all
             have 0 learns from none. ``None``: all alike (paper).
+        own_trust: a student's own trust counts beside its teachers': each weighs its trust over the mean of all
+            branches', and who knows more than its teachers learns less from them. With two branches the mean over
+            teachers has but one, whose trust would not matter otherwise.
 
     Returns:
         A scalar; 0 for a single branch, which has no teacher.
@@ -21,4 +26,5 @@ def mean_over_teachers(pairs: torch.Tensor, trust: torch.Tensor | None = None) -
     if trust is None:
         return (pairs * others).sum() / max(count - 1, 1)
     weights = others * trust.detach().to(pairs)
-    return (pairs * weights / weights.sum(1, keepdim=True).clamp(min=1e-12)).sum()
+    total = (count - 1) * trust.mean().to(pairs) if own_trust else weights.sum(1, keepdim=True)
+    return (pairs * weights / total.clamp(min=1e-12)).sum()

@@ -25,6 +25,8 @@ class CamUNet(CamBranch):
         levels: number of poolings; each doubles the receptive field (paper: 3). 0: three 3x3 convolutions alone, which
             see 7 x 7 pixels.
         dropout: probability of dropping a feature map before the last layer (paper: 0).
+        intensity: the image itself and a constant are the last features, after the others, so that evidence may be a
+            threshold on intensities (:class:`bundle.handlers.IntensityStart`). Their weights start at 0.
 
     Shape:
         (B, in_channels, H, W) to (B, head_channels, H, W); H and W must be divisible by 2 ** levels.
@@ -37,6 +39,7 @@ class CamUNet(CamBranch):
         width: int = 64,
         levels: int = 3,
         dropout: float = 0.0,
+        intensity: bool = False,
     ) -> None:
         super().__init__()
         if levels < 0:
@@ -51,10 +54,14 @@ class CamUNet(CamBranch):
             out = channels[max(level - 1, 0)]
             self.decoder.append(_double_convolution(found[-1] + channels[level], out))
             found.append(out)
-        self.feature_channels = tuple(found)
+        self.intensity = intensity
+        given = in_channels + 1 if intensity else 0
+        self.feature_channels = (*found[:-1], found[-1] + given)
         self.head = nn.Sequential(*_convolution(width, width), nn.Dropout2d(dropout))
-        self.evidence = nn.Conv2d(width, head_channels, kernel_size=1, bias=False)
+        self.evidence = nn.Conv2d(width + given, head_channels, kernel_size=1, bias=False)
         self.apply(_initialise)
+        if intensity:
+            nn.init.zeros_(self.evidence.weight[:, width:])
 
     def features(self, image: torch.Tensor) -> list[torch.Tensor]:
         if image.shape[-1] % self.divisor != 0 or image.shape[-2] % self.divisor != 0:
@@ -71,6 +78,8 @@ class CamUNet(CamBranch):
             x = block(torch.cat([skips.pop(), F.interpolate(x, scale_factor=2.0, mode="nearest")], dim=1))
             found.append(x)
         found[-1] = self.head(x)
+        if self.intensity:
+            found[-1] = torch.cat([found[-1], image, torch.ones_like(image[:, :1])], dim=1)
         return found
 
 

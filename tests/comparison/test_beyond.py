@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from bundle.comparison.beyond import BEFORE, BOUNDS, STEPS, VARIANTS, default_spec, lay_out_beyond
+from bundle.comparison.beyond import (
+    BEFORE,
+    BOUNDS,
+    STEPS,
+    TERMS_LEFT,
+    VARIANTS,
+    default_spec,
+    former_spec,
+    lay_out_beyond,
+)
 from bundle.comparison.cohort import Cohort
 from bundle.comparison.merging import ids_of, merge
 from bundle.comparison.plan import plan_runs
@@ -46,7 +55,8 @@ def test_every_training_on_the_way_adds_one_part():
     trainings = list(dict.fromkeys(cell.spec for cell in cells(STEPS).values()))[2:-1]
     runs = [planned(spec) for spec in trainings]
     steps = [differing(one, other) for one, other in pairwise(runs)]
-    assert steps == [{"levels"}, {"pooling"}, {"cam_reader"}, {"epoch_slices"}]
+    added = [{"levels"}, {"pooling"}, {"cam_reader"}, {"epoch_slices"}, {"own_trust"}, {"intensity_start"}]
+    assert steps == added
 
 
 def test_with_all_parts_taken_away_the_default_is_er_and_cmer():
@@ -59,8 +69,8 @@ def test_with_all_parts_taken_away_the_default_is_er_and_cmer():
     assert undone.config["cam_reader"] == {**paper.config["cam_reader"], "scale": "slice"}
     terms, before = undone.config["loss_terms"], paper.config["loss_terms"]
     assert (terms["kd"]["weight"], before["kd"]) == (0.0, None)
-    by_skill = terms["cmer"]["loss"].pop("by_skill")  # which is off without trust
-    assert by_skill == "$@trust_power > 0"
+    weighing = [terms["cmer"]["loss"].pop(name) for name in ("by_skill", "own_trust")]
+    assert weighing == ["$@trust_power > 0", "@own_trust"]  # off without trust
     assert {name: terms[name] for name in ("classification", "er", "cmer")} == {
         name: before[name] for name in ("classification", "er", "cmer")
     }
@@ -84,17 +94,23 @@ def test_the_last_step_but_the_chain_is_the_default_as_it_is_shipped():
 
 def test_rows_that_differ_in_reading_share_one_training():
     shared = [cell for group in (STEPS, VARIANTS) for cell in cells(group).values()]
-    shared = [cell for cell in shared if cell.spec == default_spec(FOUR)]
+    shared = [cell for cell in shared if cell.spec == former_spec(FOUR)]
     assert len({cell.readout for cell in shared}) == len(shared) == 5 + 7
-    assert {cell.readout for cell in shared} == set(default_spec(FOUR).readouts)
+    assert {cell.readout for cell in shared} == set(former_spec(FOUR).readouts)
 
 
-def test_a_variant_is_the_default_but_for_its_options():
+def test_without_a_term_the_default_is_as_it_is_otherwise():
     default = planned(default_spec(FOUR))
+    found = [differing(planned(cell.spec), default) for cell in cells(TERMS_LEFT).values()]
+    assert found == [{"loss_terms"}] * 4
+
+
+def test_a_variant_is_the_default_without_its_last_parts_but_for_its_options():
+    former = planned(former_spec(FOUR))
     found = {
-        label: differing(planned(cell.spec), default)
+        label: differing(planned(cell.spec), former)
         for label, cell in cells(VARIANTS).items()
-        if cell.spec != default_spec(FOUR)
+        if cell.spec != former_spec(FOUR)
     }
     assert found == {
         "With KD, teachers by skill": {"loss_terms"},
@@ -128,9 +144,12 @@ def test_a_step_is_compared_with_the_row_before_and_a_variant_with_the_default()
     steps = [row for row in rows if row.group == STEPS]
     assert steps[0].against is None
     assert [row.against for row in steps[1:]] == [row.cells[0] for row in steps[:-1]]
-    assert {row.against for row in rows if row.group != STEPS} == {
-        Cell(default_spec(FOUR), "cam", "fused", "dice")
+    against = {
+        group: {row.against for row in rows if row.group == group} for group in (TERMS_LEFT, VARIANTS, BOUNDS)
     }
+    default = Cell(default_spec(FOUR), "cam", "fused", "dice")
+    former = Cell(former_spec(FOUR), "cam", "fused", "dice")
+    assert against == {TERMS_LEFT: {default}, VARIANTS: {former}, BOUNDS: {default}}
 
 
 def test_the_bounds_are_the_same_networks_with_masks_and_thresholds_on_the_images():

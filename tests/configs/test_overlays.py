@@ -16,7 +16,7 @@ AXES = {
     "dataset": {"modalities", "spatial_size", "reference", "preprocessing", "slice_normalization"},
     "network": {
         *("head_channels", "width", "levels", "early_fusion", "branch", "network_def", "readout"),
-        "imagenet_weights",
+        *("imagenet_weights", "intensity_start"),
     },
     "method": {
         *("warps", "loss_terms", "ramp_epochs", "pooling", "cam_reader"),
@@ -30,9 +30,9 @@ AXES = {
             "lr_scheduler",
         ),
         *("views_in_one_batch", "precision", "method", "gate", "threshold"),
-        *("augmentation", "trust_power", "ema_momentum", "fusion", "average_views", "refine"),
+        *("augmentation", "trust_power", "own_trust", "ema_momentum", "fusion", "average_views", "refine"),
         *("smooth_slices_mm", "smooth_plane_mm", "min_volume_mm3", "fill_holes"),
-        *("annealed", "initialize"),
+        *("annealed", "initialize", "intensity_start"),
         *("training_slices", "selection", "wrap", "refined_readout"),
         *("validation_slices", "training_sampler", "held_out_metrics", "slices_per_bag", "slice_pooling"),
     },

@@ -99,7 +99,7 @@ def test_one_modality_trains_without_an_exchange_between_branches(settings, tmp_
     assert metrics["loss_classification"] > 0
     weights = torch.load(tmp_path / "run" / "models" / "model.pt", weights_only=True)
     assert {name.split(".")[1] for name in weights if name.startswith("branches.")} == {"0"}
-    assert weights["trust"].tolist() == [1]
+    assert weights["trust"].shape == (1,)
 
 
 def test_the_meta_data_beside_the_configs_are_those_of_the_bundle():

@@ -23,7 +23,9 @@ SMALL = {"modalities": "flair,t1c", "width": 2, "precision": "float32", "batch_s
 OWN = {"head_channels", "width", "levels", "early_fusion", "branch", "pooling", "cam_reader"} | {
     *("method", "gate", "fusion", "average_views", "smooth_slices_mm", "smooth_plane_mm"),
     *("refine", "threshold", "min_volume_mm3", "fill_holes"),
+    "intensity_start",
 }
+BRANCH_ALONE = {"levels", "intensity_start"}  # of the CAM stage's branch
 
 
 def raw(*names: str) -> dict:
@@ -59,7 +61,7 @@ def test_training_and_prediction_of_the_segmenter_share_all_that_decides_what_it
 def test_evaluation_makes_the_masks_that_prediction_makes():
     prediction, evaluation = raw("inference_selftrain"), raw("evaluate", SEGMENTER)
     shared = set(prediction) & set(evaluation) - {"imports", "postprocessing", "handlers", "map_names", "run"}
-    assert shared >= OWN - {"levels"}
+    assert shared >= OWN - BRANCH_ALONE
     assert {name: prediction[name] for name in shared} == {name: evaluation[name] for name in shared}
     steps = [
         [step["_target_"] for step in transforms if isinstance(step, dict)]
@@ -73,7 +75,7 @@ def test_evaluation_makes_the_masks_that_prediction_makes():
 
 def test_what_scores_the_segmenter_pins_all_that_makes_it():
     pinned = yaml.safe_load((CONFIG_DIR / f"{SEGMENTER}.yaml").read_text())
-    assert set(pinned) == (OWN | {"readout", "wrap"}) - {"levels"}
+    assert set(pinned) == (OWN | {"readout", "wrap"}) - BRANCH_ALONE
 
 
 def test_prediction_is_the_cam_stages_but_for_network_and_masks():

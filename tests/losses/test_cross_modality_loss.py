@@ -137,6 +137,17 @@ def test_a_teacher_counts_by_its_trust():
     assert value.item() == pytest.approx(2 + 2 + 1.5)
 
 
+def test_a_student_that_knows_more_learns_less():
+    # Of two branches, trusted 3 and 1 (mean 2), the first learns by 1/2 of its distance, the second by 3/2. A mean over
+    # the one teacher alone is 1 of either, whatever its trust.
+    views = trusting(of_maps(LEFT, TOP), 3.0, 1.0)
+    alike = CrossModalityEquivarianceLoss(by_skill=True)(views, POSITIVE)
+    counted = CrossModalityEquivarianceLoss(by_skill=True, own_trust=True)(views, POSITIVE)
+    for before, after in zip(gradients(alike, views)[2:], gradients(counted, views)[2:], strict=True):
+        torch.testing.assert_close(after, before * torch.tensor([0.5, 1.5]).reshape(1, 2, 1, 1))
+    assert gradients(alike, views)[2][:, 0].any()
+
+
 def test_a_teacher_without_trust_teaches_nobody():
     views = trusting(of_maps(LEFT, TOP), 1.0, 0.0)
     value = CrossModalityEquivarianceLoss(by_skill=True)(views, POSITIVE)
@@ -152,5 +163,7 @@ def test_equal_trust_is_the_papers_mean_and_unless_asked_trust_does_not_count():
     views, tags = tiny_views(3)
     paper, by_skill = CrossModalityEquivarianceLoss(), CrossModalityEquivarianceLoss(by_skill=True)
     torch.testing.assert_close(by_skill(trusting(views, 0.4, 0.4, 0.4), tags), paper(views, tags))
+    own = CrossModalityEquivarianceLoss(by_skill=True, own_trust=True)
+    torch.testing.assert_close(own(trusting(views, 0.4, 0.4, 0.4), tags), paper(views, tags))
     assert torch.equal(by_skill(views, tags), paper(views, tags))  # nobody knows of any trust
     assert torch.equal(paper(trusting(views, 1.0, 0.0, 0.2), tags), paper(views, tags))

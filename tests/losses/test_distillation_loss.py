@@ -95,6 +95,15 @@ def test_a_teacher_counts_by_its_trust():
     assert value.item() == pytest.approx(forth + back + back / 4)
 
 
+def test_a_student_that_knows_more_learns_less():
+    # trusted 3 and 1, mean 2: half of what the first had to learn, one and a half times what the second had
+    views = trusting(of_logits(0.0, 2.0), 3.0, 1.0)
+    alike = DistillationLoss(by_skill=True)(views, torch.ones(1))
+    counted = DistillationLoss(by_skill=True, own_trust=True)(views, torch.ones(1))
+    for before, after in zip(gradients(alike, views)[:2], gradients(counted, views)[:2], strict=True):
+        torch.testing.assert_close(after, before * torch.tensor([[0.5, 1.5]]).to(before))
+
+
 def test_a_teacher_without_trust_teaches_nobody():
     views = trusting(of_logits(0.0, 2.0), 1.0, 0.0)
     value = DistillationLoss(by_skill=True)(views, torch.ones(1))

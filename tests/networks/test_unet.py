@@ -55,6 +55,19 @@ def test_without_pooling_evidence_sees_seven_pixels_a_side():
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (5, 11, 5, 11)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_image_and_a_constant_may_be_its_last_features_and_say_nothing_at_first(channels):
+    torch.manual_seed(0)
+    network = CamUNet(channels, width=2, levels=1, intensity=True).eval()
+    image = torch.randn(2, channels, 8, 8)
+    features = network.features(image)
+    assert [feature.shape[1] for feature in features] == list(network.feature_channels)
+    assert torch.equal(features[-1][:, -1 - channels : -1], image)
+    assert torch.equal(features[-1][:, -1], torch.ones(2, 8, 8))
+    without = nn.functional.conv2d(features[-1][:, :2], network.evidence.weight[:, :2])
+    torch.testing.assert_close(network(image), without)
+
+
 def test_evidence_is_a_1x1_convolution_without_bias():
     layer = CamUNet(width=2, levels=1).evidence
     assert layer.kernel_size == (1, 1)
