@@ -29,24 +29,15 @@ class IntensityStart:
     offset in logistic regression. No mask is read, and on every rank and with every seed the start is the same.
 
     Args:
-        networks: ensembles whose branches have intensities among their features (:class:`bundle.networks.CamUNet`);
-            wrapped or not. All get the same start.
+        networks: ensembles, wrapped or not; all get the same start. Branches without intensities among their features
+            (:class:`bundle.networks.CamUNet` has them on request) stay as they are.
         dataset: training slices, whose ``tags`` are 1 or 0 where items have an ``image`` (K, H, W).
         pooling: of evidence to the slices' logits, as in training.
-
-    Raises:
-        ValueError: a branch has no intensities among its features.
     """
 
     def __init__(self, networks: Sequence[nn.Module], dataset: Any, pooling: Pooling) -> None:
         self.networks: list[Any] = [getattr(network, "module", network) for network in networks]
         self.dataset, self.pooling = dataset, pooling
-        for branch in (branch for network in self.networks for branch in network.branches):
-            if not getattr(getattr(branch, "branch", branch), "intensity", False):
-                raise ValueError(
-                    f"intensity_start: {type(branch).__name__} has no intensities among its features, expected a "
-                    f"CamUNet with `intensity`; set intensity_start to False"
-                )
 
     def attach(self, engine: Engine) -> None:
         """Set the start before the trainer's first epoch; a run that goes on takes its own weights afterwards."""
@@ -54,6 +45,8 @@ class IntensityStart:
 
     @torch.no_grad()
     def __call__(self, engine: Engine) -> None:
+        if not all(_sees_intensities(branch) for network in self.networks for branch in network.branches):
+            return
         pooled = self._pooled()
         found = [
             (*fit, channel) for channel, pair in enumerate(pooled) if (fit := _regress(pair, self._tags()))
@@ -81,6 +74,11 @@ class IntensityStart:
             inside = torch.stack([torch.as_tensor(item["foreground"]) for item in items])
             rows.append(torch.stack([self.pooling(image, inside), self.pooling(-image, inside)], dim=-1))
         return torch.cat(rows).permute(1, 2, 0).numpy()
+
+
+def _sees_intensities(branch: nn.Module) -> bool:
+    """Whether the image is among the last features of a branch, or of the one that it wraps."""
+    return bool(getattr(getattr(branch, "branch", branch), "intensity", False))
 
 
 def _regress(pair: np.ndarray, tags: np.ndarray) -> tuple[float, float, float] | None:

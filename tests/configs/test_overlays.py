@@ -16,7 +16,7 @@ AXES = {
     "dataset": {"modalities", "spatial_size", "reference", "preprocessing", "slice_normalization"},
     "network": {
         *("head_channels", "width", "levels", "early_fusion", "branch", "network_def", "readout"),
-        *("imagenet_weights", "intensity_start"),
+        "imagenet_weights",
     },
     "method": {
         *("warps", "loss_terms", "ramp_epochs", "pooling", "cam_reader"),

@@ -113,6 +113,8 @@ def test_where_no_intensity_tells_the_tags_all_branches_start_as_they_are():
     )
 
 
-def test_a_network_that_does_not_see_its_image_at_the_end_is_refused():
-    with pytest.raises(ValueError, match=r"CamUNet has no intensities among its features.*intensity_start"):
-        IntensityStart([tiny_network()], cohort(), RankPooling())
+def test_a_network_that_does_not_see_its_image_at_the_end_starts_as_it_is():
+    before, after = tiny_network(), start(tiny_network(), cohort())
+    assert all(
+        torch.equal(one, other) for one, other in zip(before.parameters(), after.parameters(), strict=True)
+    )
