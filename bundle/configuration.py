@@ -37,7 +37,8 @@ FREE_IDS = {
 # The configs that are complete: each id is in one of them, or something refers to it. (Overlays may be the user's own.)
 COMPLETE = ("train", "inference", "evaluate", "train_selftrain", "inference_selftrain")
 # What MONAI's `--tracking` merges in: it changes nothing that is computed.
-TRACKING_IDS = {"tracking_uri", "experiment_name", "run_name", "save_execute_config", "is_not_rank0"}
+RUN_NAME = "run_name"  # MonaiAlgo gives it with tracking or without
+TRACKING_IDS = {"tracking_uri", "experiment_name", RUN_NAME, "save_execute_config", "is_not_rank0"}
 TRACKING_HANDLER = "MLFlowHandler"
 CONSTANTS = {"true": "True", "false": "False", "null": "None"}
 
@@ -103,7 +104,7 @@ def check_ids(config: Mapping[str, Any] | None = None) -> None:
     shipped = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in files]
     known = {re.split("#|::", name.lstrip("+"))[0] for file in shipped for name in file}
     text = json.dumps(config, default=str)
-    known |= TRACKING_IDS if TRACKING_HANDLER in text else set()
+    known |= TRACKING_IDS if TRACKING_HANDLER in text else {RUN_NAME}
     for name in config:
         if name not in known and not name.startswith("_") and not re.search(rf"@{re.escape(name)}\b", text):
             raise ValueError(

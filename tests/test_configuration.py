@@ -53,6 +53,10 @@ def test_known_ids_pass(configs):
     check_ids({**configs, "epochs": 9, "_meta_": {}})
 
 
+def test_the_name_that_monais_federated_client_gives_a_run_passes(configs):
+    check_ids({**configs, "run_name": "site_a_20260101_120000"})
+
+
 @pytest.mark.parametrize(
     ("mistyped", "near"), [("epoch", "epochs"), ("batchsize", "batch_size"), ("modality", "modalities")]
 )

@@ -62,7 +62,8 @@ class RunState:
         evaluator: computes ``metric``; without one, the last weights are the best.
         metric: name in the evaluator's metrics; lower is better. It is computed from held-out tags alone.
             ``None``: the last weights are the best.
-        resume: go on from ``checkpoints/last.pt`` if there is one.
+        resume: go on from ``checkpoints/last.pt`` if there is one. A trainer that goes on in the same process (the next
+            round of federated learning) keeps the weights that it was given.
 
     Raises:
         ValueError: if a checkpoint was made under other settings, or ``metric`` is not a finite number.
@@ -126,7 +127,7 @@ class RunState:
                 self.settings["pseudo_labels"] = dataset.fingerprint()
 
     def _resume(self, engine: Engine) -> None:
-        if not self.resume or not self.last.is_file():
+        if not self.resume or engine.state.iteration > 0 or not self.last.is_file():
             return
         checkpoint = read_checkpoint(self.last, next(self.network.parameters()).device)
         changed = differing_ids(checkpoint.pop("settings"), self.settings)

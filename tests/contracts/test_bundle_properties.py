@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from monai.bundle import create_workflow, verify_net_in_out
+from monai.bundle import create_workflow, verify_metadata, verify_net_in_out
 
+from bundle.packing.demands import metadata_schema
 from tests.running import ROOT, SIZE, TRAINING, config_files, flags, make_raw, prepare, run_here, run_typed
 
 WORKFLOWS = [("train", "train"), ("inference", "infer"), ("evaluate", "infer")]
@@ -91,6 +92,21 @@ def test_it_trains_from_another_directory(dataset_dir, tmp_path):
     run = run_typed("run", "training", "--config_file", config, *options, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert (tmp_path / "here" / "models" / "model.pt").is_file()
+
+
+def test_it_predicts_from_another_directory_by_the_path_of_the_config_alone(dataset_dir, tmp_path):
+    run_here("train", **TRAINING, epochs=1, dataset_dir=str(dataset_dir), output_dir=str(tmp_path / "mine"))
+    options = flags(**SIZE, dataset_dir=dataset_dir, output_dir="mine")
+    run = run_typed("run", "--config_file", ROOT / "configs" / "inference.yaml", *options, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "mine" / "masks" / "004.nii.gz").is_file()
+
+
+def test_the_meta_data_pass_monais_own_check(tmp_path):
+    pytest.importorskip("jsonschema")
+    schema = tmp_path / "schema.json"
+    schema.write_text(json.dumps(metadata_schema()))
+    verify_metadata(str(ROOT / "configs" / "metadata.json"), filepath=str(schema))
 
 
 def test_the_network_has_the_shapes_that_the_meta_data_tell():

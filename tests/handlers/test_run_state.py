@@ -135,6 +135,19 @@ def test_without_resume_a_run_starts_over(tmp_path):
     assert identical(again.network.state_dict(), train(tmp_path / "b", epochs=2).network.state_dict())
 
 
+def test_a_trainer_that_goes_on_in_one_process_keeps_the_weights_that_it_was_given(tmp_path):
+    run = train(tmp_path, epochs=1)
+    given = {name: torch.zeros_like(value) for name, value in run.network.state_dict().items()}
+    run.network.load_state_dict(given)  # as a server's average comes
+    begun: list[bool] = []
+    run.trainer.add_event_handler(
+        Events.EPOCH_STARTED, lambda _: begun.append(identical(run.network.state_dict(), given))
+    )
+    run.trainer.state.max_epochs = 2
+    run.trainer.run()
+    assert begun == [True]
+
+
 def test_going_on_under_other_settings_is_refused_by_id(tmp_path):
     train(tmp_path, epochs=1)
     changed = {**SETTINGS, "width": 4, "modalities": ["t1", "t2"], "output_dir": "b"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import subprocess
@@ -21,6 +22,8 @@ from monai.bundle import (
     verify_net_in_out,
 )
 from monai.data import load_net_with_metadata
+from monai.fl.client import MonaiAlgo
+from monai.fl.utils.exchange_object import ExchangeObject
 
 from bundle.packing.demands import metadata_schema
 from tests.running import ROOT, SIZE, flags, root_cause, run_here
@@ -37,11 +40,15 @@ def packages() -> str:
 
 
 def elsewhere(
-    folder: Path, *arguments: str, options: tuple[str, ...] = ("-S", "-P")
+    folder: Path, *arguments: str, options: tuple[str, ...] = ("-S", "-P"), path: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """`python -m monai.bundle` in another folder, without any installation of this project."""
     command = [sys.executable, *options, "-m", "monai.bundle", *arguments]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": packages()}
+    env = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(filter(None, [path, packages()])),
+    }
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
 
 
@@ -143,6 +150,30 @@ def test_it_is_exported_to_torchscript(packed_code, tmp_path):
     assert torch.equal(again(slices), packed(slices))
 
 
+@pytest.mark.parametrize("where", ["its folder", "anywhere, its folder in PYTHONPATH"])
+def test_it_is_exported_as_typed(where, bundle_dir, tmp_path):
+    within = where == "its folder"
+    done = elsewhere(
+        bundle_dir if within else tmp_path,
+        *("ckpt_export", "network_def"),
+        *flags(
+            filepath=tmp_path / "typed.ts",
+            ckpt_file=bundle_dir / "models" / "model.pt",
+            meta_file=config(bundle_dir, "metadata"),
+            config_file=config(bundle_dir, "inference"),
+        ),
+        options=("-S",) if within else ("-S", "-P"),
+        path="" if within else str(bundle_dir),
+    )
+    assert done.returncode == 0, done.stderr
+    slices = torch.randn(1, 2, 32, 32)
+    typed, packed = (
+        load_net_with_metadata(str(file))[0]
+        for file in (tmp_path / "typed.ts", bundle_dir / "models" / "model.ts")
+    )
+    assert torch.equal(typed(slices), packed(slices))
+
+
 def test_it_is_exported_to_onnx(packed_code, tmp_path):
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxscript")
@@ -176,3 +207,17 @@ def test_another_network_is_put_in_by_an_override(packed_code, dataset_dir, tmp_
     made.run()
     assert type(made.network_def.branches[0]).__name__ == "BasicUNet"
     assert (tmp_path / "mine" / "models" / "model.pt").is_file()
+
+
+def test_it_is_a_client_of_federated_learning_under_the_names_that_monai_expects(
+    packed_code, dataset_dir, tmp_path
+):
+    options = {"dataset_dir": str(dataset_dir), "output_dir": str(tmp_path / "site")}
+    client = MonaiAlgo(str(packed_code), train_kwargs=options, eval_kwargs=dict(options))
+    client.initialize()
+    given = copy.deepcopy(client.trainer.network.state_dict())
+    client.train(ExchangeObject(weights=given))
+    difference = client.get_weights().weights  # MONAI's default: what was learnt, not the weights
+    assert {name: value + difference[name] for name, value in given.items()}.keys() == given.keys()
+    assert any(bool(value.any()) for value in difference.values())
+    assert client.evaluate(ExchangeObject(weights=given)).metrics["tag_cross_entropy"] > 0
