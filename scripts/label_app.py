@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 from bundle.label.layout import NAME, lay_out_app
 from scripts.command_line import run, text
-
-STEPS = """Then, at {address}:
-  3D Slicer: extension MONAILabel, module MONAI Label, give that address and press the arrow beside it. Next Sample
-             brings a scan, Run its mask. For tags, paint a dab of `tumour` in each slice that shows it, and
-             a dab of `done` anywhere if you looked at all slices; Submit Label. After two cases or more: Train.
-  OHIF:      start the server on a DICOMweb address in place of the folder, and open {address}/ohif/.
-More in docs/label.md."""
 
 
 def label_app(
@@ -36,12 +32,26 @@ def label_app(
     for flag, value in (("studies", studies), ("run_dir", run_dir), ("output_dir", output_dir)):
         if text(value) is None:
             raise ValueError(f"--{flag} is missing, expected a folder; give it")
+    check_torchvision()
     app, folder = lay_out_app(str(studies), str(run_dir), str(output_dir), name)
     models = ",".join(sorted(path.name for path in (app / "model").iterdir()))
     print(f"app      {app}\nstudies  {folder}\nmodels   {models}\n")
-    print(f"Next: {start_command(app, folder, models, port)}\n")
-    print(STEPS.format(address=f"http://127.0.0.1:{port}"))
+    print(f"Next: {start_command(app, folder, models, port)}")
+    print("It takes some seconds, and ends with the address and the steps in a viewer.")
     return 0
+
+
+def check_torchvision() -> None:
+    """MONAI Label imports torchvision, which loads only beside the torch that it was built for."""
+    if find_spec("torchvision") is None:
+        return  # the server may have another environment
+    try:
+        import_module("torchvision")
+    except (ImportError, OSError, RuntimeError) as error:
+        raise ValueError(
+            f"torchvision {version('torchvision')}: MONAI Label needs it, expected one that was built for torch "
+            f"{version('torch')} (found: {error}); install the one from where torch came from"
+        ) from error
 
 
 def start_command(app: Path, studies: Path, models: str, port: str) -> str:

@@ -25,6 +25,16 @@ from bundle.label.strategy import DisagreementStrategy
 from bundle.label.tags import DONE, HEALTHY
 from bundle.label.train import TagTrainTask
 
+WEB = ("http://", "https://")
+STEPS = """
+Ready: {address} (Ctrl+C ends it)
+  3D Slicer: extension MONAILabel, module MONAI Label, give that address and press the arrow beside it. Next Sample
+             brings a scan, Run its mask. For tags, paint a dab of `tumour` in each slice that shows it, and
+             a dab of `done` anywhere if you looked at all slices; Submit Label. After two cases or more: Train.
+  OHIF:      {ohif}
+More in docs/label.md.
+"""
+
 
 class StudiesDatastore(LocalDatastore):
     """MONAI Label's folder of studies, in which a folder with a DICOM series is an image, too."""
@@ -71,7 +81,7 @@ class TagApp(MONAILabelApp):
 
     def init_datastore(self) -> LocalDatastore:
         """The folder of studies, or what MONAI Label makes of an address."""
-        if self.studies.startswith(("http://", "https://")):
+        if self.studies.startswith(WEB):
             return super().init_datastore()
         return StudiesDatastore(
             self.studies,
@@ -96,6 +106,15 @@ class TagApp(MONAILabelApp):
             own = "disagreement" if len(self.models) == 1 else f"disagreement_{name}"
             offered[own] = DisagreementStrategy(self._infers[name], path)
         return offered
+
+    def on_init_complete(self) -> None:
+        """Say where and how, below what MONAI Label logs while it starts."""
+        super().on_init_complete()
+        address = f"http://127.0.0.1:{settings.MONAI_LABEL_SERVER_PORT}"
+        ohif = "reads no folders; start the server on a DICOMweb address in place of the folder."
+        if self.studies.startswith(WEB):
+            ohif = f"open {address}/ohif/, a study, MONAI Label."
+        print(STEPS.format(address=address, ohif=ohif), flush=True)
 
     def infer(self, request: dict[str, Any], datastore: Any = None) -> Any:
         """As MONAI Label, with errors that a client can show."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from bundle.label.layout import NAME
 from tests.conftest import MODALITIES
 from tests.dicom import save_dicom
 from tests.label_server.conftest import MODEL
@@ -21,13 +23,43 @@ from tests.running import SIZE, run_here
 def server(place) -> Iterator[Server]:
     app = place / "app"
     flags = ["--studies", place / "studies", "--run_dir", place / "run", "--output_dir", app, "--name", MODEL]
-    said = run_script("scripts.label_app", *flags)
-    assert f"Next: monailabel start_server --app {app} --studies {place / 'studies'}" in said
+    laid_out = run_script("scripts.label_app", *flags)
+    assert laid_out.returncode == 0, laid_out.stderr
     started = Server(app, place / "studies", MODEL)
+    _, *words, _ = started.command  # of the program's path and of the free port
+    assert f"Next: {shlex.join(['monailabel', *words])} 8000\n" in laid_out.stdout
     try:
         yield started.wait()
     finally:
         started.stop()
+
+
+def test_the_server_ends_its_start_with_the_address_and_the_steps_in_viewers(server):
+    steps = server.told().partition(f"Ready: {server.address} ")[2]
+    assert "3D Slicer: extension MONAILabel" in steps
+    assert "OHIF:      reads no folders" in steps
+    assert "Adding New Image" not in steps  # nothing that scrolls them away
+
+
+def test_a_torchvision_of_another_torch_is_named_before_the_server_starts(place, tmp_path):
+    (tmp_path / "torchvision.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    flags = ["--studies", place / "studies", "--run_dir", place / "run", "--output_dir", tmp_path / "app"]
+    refused = run_script("scripts.label_app", *flags, path=tmp_path)
+    assert refused.returncode == 1
+    assert "expected one that was built for torch" in refused.stderr
+    assert not (tmp_path / "app").exists()
+
+
+def test_make_label_server_serves_the_demo_until_ctrl_c(place, expected, tmp_path):
+    shutil.copytree(place / "raw", tmp_path / "data" / "raw")
+    shutil.copytree(place / "run", tmp_path / "run")
+    made = Server(tmp_path / "app", tmp_path / "app" / "studies", NAME, by_make=True)
+    try:
+        mask = made.wait().mask(NAME, "001_t1c", tmp_path)
+    finally:
+        made.stop()
+    assert np.array_equal(voxels(mask), expected["001"])
+    assert f"Ready: {made.address} " in made.told()
 
 
 def test_the_model_offers_the_labels_of_the_meta_data_and_training(server):
@@ -44,7 +76,7 @@ def test_a_study_gives_the_mask_of_the_command_line_voxel_by_voxel(image, server
     scan = nib.load(place / "studies" / f"{image}.nii.gz")
     assert mask.get_data_dtype() == np.uint8
     assert mask.shape == scan.shape[:3]
-    assert np.allclose(mask.affine, scan.affine)
+    assert np.array_equal(mask.affine, scan.affine)
     assert np.array_equal(voxels(mask), expected["002" if image == "channels" else "001"])
     assert voxels(mask).any()
 

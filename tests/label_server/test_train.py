@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import psutil
 import pytest
 import requests
 
@@ -17,6 +18,9 @@ from bundle.data import PreparedCase
 from tests.conftest import LPS, SHAPE
 from tests.label_server.conftest import MODEL
 from tests.label_server.server import Server, run_script, voxels
+from tests.running import SIZE, run_here
+
+SLICER = [{"name": "tumour", "idx": 1}, {"name": "healthy", "idx": 2}, {"name": "done", "idx": 3}]
 
 
 @pytest.fixture(scope="module")
@@ -26,19 +30,34 @@ def server(place) -> Iterator[Server]:
         (studies / f"{name}.nii.gz").unlink()
     app = place / "training_app"
     flags = ["--studies", studies, "--run_dir", place / "run", "--output_dir", app, "--name", MODEL]
-    run_script("scripts.label_app", *flags)
+    assert run_script("scripts.label_app", *flags).returncode == 0
     started = Server(app, studies, MODEL)
     try:
         yield started.wait()
     finally:
         started.stop()
-        assert not started.left()
 
 
-def dab(folder: Path, name: str, *slices: int, value: int = 1) -> Path:
-    """A label with one painted voxel a slice."""
+def trainings(server: Server) -> list[int]:
+    """Processes that train for the server."""
+    found = psutil.Process(server.process.pid).children(recursive=True)
+    return [one.pid for one in found if "training" in one.cmdline()]
+
+
+def until_it_trains(server: Server) -> None:
+    end = time.monotonic() + 120
+    while not any("Epoch[" in line or "training [" in line for line in server.training().get("details", [])):
+        assert server.training()["status"] in ("SUBMITTED", "RUNNING"), server.training()
+        assert time.monotonic() < end, server.training()
+        time.sleep(0.5)
+
+
+def dab(folder: Path, name: str, *slices: int, **others: int) -> Path:
+    """A label with one painted voxel a slice; others by value, ``v3=0``."""
     label = np.zeros(SHAPE, np.uint8)
-    label[7, 8, list(slices)] = value
+    label[7, 8, list(slices)] = 1
+    for value, where in others.items():
+        label[9, 9, where] = int(value[1:])
     nib.save(nib.Nifti1Image(label, LPS), folder / name)
     return folder / name
 
@@ -63,6 +82,7 @@ def test_the_strategy_offers_the_case_with_the_highest_disagreement_once_compute
     }
     assert sorted(scores) == ["001_flair", "002_flair", "003_flair", "004_flair"]  # one file of each case
     assert offered.json()["id"] == max(scores, key=scores.get)
+    assert len(set(scores.values())) == 4
     lines = server.told().count("Inferer:: ")
     assert ask().json()["id"] == offered.json()["id"]
     assert server.told().count("Inferer:: ") == lines  # the scores were kept
@@ -80,14 +100,16 @@ def test_saved_labels_become_tags_training_runs_and_the_next_mask_is_of_the_new_
 ):
     before = server.mask(MODEL, "004_flair", tmp_path, evidence=True)
     server.save_label("001_flair", dab(tmp_path, "dab.nii.gz", 2))
-    server.save_label("002_t1c", dab(tmp_path, "done.nii.gz", 2, 3), done=True)
+    server.save_label("001_flair", dab(tmp_path, "draft.nii.gz", 4), tag="original", done=True)
+    server.save_label("001_t1c", dab(tmp_path, "paint.nii.gz", 3, v2=5), label_info=SLICER)
+    server.save_label("002_t1c", dab(tmp_path, "done.nii.gz", 2, 3, v3=0), label_info=SLICER)
     (tmp_path / "tags.json").write_text(json.dumps({"positive_slices": [3], "complete": True}))
     server.save_label("003_flair", tmp_path / "tags.json")
     mask = shutil.copy(place / "raw" / "004" / "004_seg.nii.gz", tmp_path)
     server.save_label("004_flair", Path(mask), done="true")
     reply = server.train(MODEL, max_epochs=1, val_split=0.34)
     assert reply.status_code == 200, (reply.text, server.told()[-3000:])
-    assert tags_of(server, "001") == [-1, -1, 1, -1, -1, -1]
+    assert tags_of(server, "001") == [-1, -1, 1, 1, -1, 0]  # two labels; nothing of the draft
     assert tags_of(server, "002") == [0, 0, 1, 1, 0, 0]
     assert tags_of(server, "003") == [0, 0, 0, 1, 0, 0]
     assert tags_of(server, "004") == [0, 0, 1, 1, 0, 0]
@@ -97,7 +119,11 @@ def test_saved_labels_become_tags_training_runs_and_the_next_mask_is_of_the_new_
     assert served.read_bytes() != (place / "run" / "models" / "model.pt").read_bytes()
     after = server.mask(MODEL, "004_flair", tmp_path, evidence=True)
     assert not np.array_equal(voxels(before), voxels(after))
-    assert "training [1/1]" in server.told() or "Epoch[1]" in server.told()  # progress is in the log
+    written = {"output_dir": str(tmp_path / "written"), "save_also": "cams"}
+    run_here("inference", **SIZE, checkpoint=str(trained), dataset_dir=str(place / "raw"), **written)
+    for name, given in (("cams/fused", after), ("masks", server.mask(MODEL, "004_flair", tmp_path))):
+        assert np.array_equal(voxels(given), voxels(nib.load(tmp_path / "written" / name / "004.nii.gz")))
+    assert "Epoch[1] Metrics -- tag_accuracy" in server.told()  # progress is in the log
 
 
 def test_a_training_in_the_background_tells_its_progress_and_can_be_stopped(server):
@@ -105,15 +131,17 @@ def test_a_training_in_the_background_tells_its_progress_and_can_be_stopped(serv
     weights = served.read_bytes()
     assert server.train(MODEL, sync=False, max_epochs=5000).status_code == 200
 
-    def status() -> dict:
-        return requests.get(f"{server.address}/train/", timeout=60).json()
-
-    end = time.monotonic() + 120
-    while not any("Epoch[" in line or "training [" in line for line in status().get("details", [])):
-        assert status()["status"] in ("SUBMITTED", "RUNNING"), status()
-        assert time.monotonic() < end, status()
-        time.sleep(0.5)
+    until_it_trains(server)
+    assert trainings(server)
     stopped = requests.delete(f"{server.address}/train/", timeout=60).json()
     assert stopped["status"] == "STOPPED"
+    assert server.training()["status"] == "STOPPED"
+    time.sleep(1)
+    assert trainings(server) == []
     assert served.read_bytes() == weights
-    assert status()["status"] == "STOPPED"
+
+
+def test_ctrl_c_ends_the_server_and_its_training(server):
+    assert server.train(MODEL, sync=False, max_epochs=5000).status_code == 200
+    until_it_trains(server)
+    server.stop()  # says what stayed behind
