@@ -56,6 +56,7 @@ MODEL_IDS = (
     "width",
     "levels",
     "early_fusion",
+    "intensity_start",
     "branch",
     "wrap",
     "network_def",

@@ -107,7 +107,7 @@ def _beyond(names: tuple[str, ...]) -> Table:
     default, former = _cell(default_spec(names)), _cell(former_spec(names))
     rows += [_row(TERMS_LEFT, label, cell, default) for label, cell in _trained(names, TERMS)]
     rows += [_row(VARIANTS, label, cell, former) for label, cell in _variants(names)]
-    rows += [_row(BOUNDS, label, cell, default) for label, cell in _bounds(names)]
+    rows += [_row(BOUNDS, label, cell, former) for label, cell in _bounds(names)]
     return Table(
         "beyond",
         "From the paper's method to the default",
@@ -227,9 +227,9 @@ def _cell(spec: RunSpec, readout: str = "cam") -> Cell:
 
 
 NOTES = (
-    "Difference: mean of the patients' Dice less that of the row before; among terms, bounds and baselines less that "
-    "of the default of the CAM stage, among variants less that of the row `Small components and holes`. Wilcoxon's "
-    "signed-rank test over patients, two-sided, corrected by Holm within a group.",
+    "Difference: mean of the patients' Dice less that of the row before; among terms less that of the default "
+    "of the CAM stage, among variants, bounds and baselines less that of the row `Small components and holes`. "
+    "Wilcoxon's signed-rank test over patients, two-sided, corrected by Holm within a group.",
     "Rows with the same training differ in how its maps are read. Minutes are wall time of a training, all stages of "
     "the chain together, and show what else ran on the machine.",
     "Full supervision and the intensity rule `oracle` read masks, of training or of test cases, and are bounds; the "

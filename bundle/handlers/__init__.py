@@ -6,7 +6,7 @@ from bundle.handlers.branch_trust import BranchTrust, trust_of_entropies
 from bundle.handlers.broadcast_buffers import BroadcastBuffers
 from bundle.handlers.early_stop import EarlyStop
 from bundle.handlers.evaluation import EvaluationReport
-from bundle.handlers.intensity_start import IntensityStart
+from bundle.handlers.intensity_start import start_from_intensity
 from bundle.handlers.loss_term import LossTermHandler, LossTermHandlers, ramp_up
 from bundle.handlers.prediction_sheet import PredictionSheet
 from bundle.handlers.process_group import join_process_group, leave_process_group
@@ -22,7 +22,6 @@ __all__ = [
     "BroadcastBuffers",
     "EarlyStop",
     "EvaluationReport",
-    "IntensityStart",
     "LoadWeights",
     "LossTermHandler",
     "LossTermHandlers",
@@ -35,5 +34,6 @@ __all__ = [
     "join_process_group",
     "leave_process_group",
     "ramp_up",
+    "start_from_intensity",
     "trust_of_entropies",
 ]

@@ -15,8 +15,9 @@ def mean_over_teachers(
         trust: of each teacher, from 0 up, (N,): the mean is weighted by it. A student whose other branches all
             have 0 learns from none. ``None``: all alike (paper).
         own_trust: a student's own trust counts beside its teachers': each weighs its trust over the mean of all
-            branches', and who knows more than its teachers learns less from them. With two branches the mean over
-            teachers has but one, whose trust would not matter otherwise.
+            branches', so that who knows more than its teachers learns less from them, and who knows less more (up to
+            K / (K - 1) of the whole). With two branches the mean over teachers has but one, whose trust would not
+            matter otherwise.
 
     Returns:
         A scalar; 0 for a single branch, which has no teacher.
@@ -25,6 +26,7 @@ def mean_over_teachers(
     others = 1 - torch.eye(count, dtype=pairs.dtype, device=pairs.device)
     if trust is None:
         return (pairs * others).sum() / max(count - 1, 1)
-    weights = others * trust.detach().to(pairs)
-    total = (count - 1) * trust.mean().to(pairs) if own_trust else weights.sum(1, keepdim=True)
+    trust = trust.detach().to(pairs)
+    weights = others * trust
+    total = (count - 1) * trust.mean() if own_trust else weights.sum(1, keepdim=True)
     return (pairs * weights / total.clamp(min=1e-12)).sum()

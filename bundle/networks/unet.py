@@ -26,7 +26,7 @@ class CamUNet(CamBranch):
             see 7 x 7 pixels.
         dropout: probability of dropping a feature map before the last layer (paper: 0).
         intensity: the image itself and a constant are the last features, after the others, so that evidence may be a
-            threshold on intensities (:class:`bundle.handlers.IntensityStart`). Their weights start at 0.
+            threshold on intensities (:func:`bundle.handlers.start_from_intensity`). Their weights start at 0.
 
     Shape:
         (B, in_channels, H, W) to (B, head_channels, H, W); H and W must be divisible by 2 ** levels.

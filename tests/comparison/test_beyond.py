@@ -149,7 +149,7 @@ def test_a_step_is_compared_with_the_row_before_and_a_variant_with_the_default()
     }
     default = Cell(default_spec(FOUR), "cam", "fused", "dice")
     former = Cell(former_spec(FOUR), "cam", "fused", "dice")
-    assert against == {TERMS_LEFT: {default}, VARIANTS: {former}, BOUNDS: {default}}
+    assert against == {TERMS_LEFT: {default}, VARIANTS: {former}, BOUNDS: {former}}
 
 
 def test_the_bounds_are_the_same_networks_with_masks_and_thresholds_on_the_images():

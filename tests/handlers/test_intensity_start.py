@@ -7,13 +7,13 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from ignite.engine import Engine
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from bundle.handlers import IntensityStart
-from bundle.networks import BranchEnsemble, CamUNet
+from bundle.handlers import intensity_start, start_from_intensity
+from bundle.networks import BranchEnsemble, CamUNet, PixelCorrelationBranch, Readout
 from bundle.pooling import RankPooling
+from tests.running import merged
 from tests.tiny import MODALITIES, tiny_network, tiny_reader
 
 SIDE = 12
@@ -40,9 +40,7 @@ def cohort(count: int = 40, lesion: float = 3.0, seed: int = 0) -> Slices:
 
 
 def start(network: nn.Module, slices: Slices) -> nn.Module:
-    trainer = Engine(lambda engine, batch: None)
-    IntensityStart([network], slices, RankPooling(0.95)).attach(trainer)
-    trainer.run([0], max_epochs=1)
+    start_from_intensity([network], slices, RankPooling(0.95))
     return network
 
 
@@ -118,3 +116,50 @@ def test_a_network_that_does_not_see_its_image_at_the_end_starts_as_it_is():
     assert all(
         torch.equal(one, other) for one, other in zip(before.parameters(), after.parameters(), strict=True)
     )
+
+
+def test_it_says_what_starts_how(capsys):
+    start(tiny_network(intensity=True), cohort())
+    assert "t1c starts as what is above " in capsys.readouterr().out
+    start(tiny_network(), cohort())
+    assert "do not see intensities at their end" in capsys.readouterr().out
+
+
+def test_the_network_that_is_kept_and_wrapped_ones_start_alike():
+    slices, seen, kept = cohort(), tiny_network(intensity=True), tiny_network(intensity=True, seed=1)
+    start_from_intensity([nn.DataParallel(seen), kept], slices, RankPooling(0.95))
+    assert torch.equal(seen.branches[1].evidence.weight, kept.branches[1].evidence.weight)
+
+
+def test_a_branch_inside_seams_correlation_starts_likewise():
+    slices, refine = cohort(), partial(PixelCorrelationBranch, readout=Readout(1))
+    branch = partial(CamUNet, width=2, levels=1, intensity=True)
+    network = start(BranchEnsemble(MODALITIES[:2], branch, wrap=refine), slices)
+    assert network.branches[1].evidence.weight.count_nonzero() == 2
+
+
+def test_it_reads_slices_as_the_network_will_see_them():
+    slices = cohort()
+    far = Slices(torch.stack([1000 * item["image"] for item in slices]), slices.tags.tolist())
+    one, other = tiny_network(intensity=True), tiny_network(intensity=True)
+    start_from_intensity([one], slices, RankPooling(0.95))
+    start_from_intensity([other], far, RankPooling(0.95), normalise=lambda image: image / 1000)
+    torch.testing.assert_close(one.branches[1].evidence.weight, other.branches[1].evidence.weight)
+
+
+def test_a_thousand_slices_are_enough(monkeypatch):
+    slices, read = cohort(400), []
+    monkeypatch.setattr(intensity_start, "ENOUGH", 100)
+    monkeypatch.setattr(
+        Slices, "__getitems__", lambda self, chosen: read.extend(chosen) or [self[i] for i in chosen]
+    )
+    start(tiny_network(intensity=True), slices)
+    assert len(set(read)) == len(read) == 100
+    assert (min(read), max(read)) == (0, 399)
+
+
+def test_what_loads_weights_comes_after_it():
+    steps = merged("train", "method_annealed_pooling", "run_early_stop").get()["initialize"]
+    (place,) = (number for number, step in enumerate(steps) if "start_from_intensity" in step)
+    assert [step for step in steps[:place] if "load" in step or "early_stop" in step] == []
+    assert place < len(steps) - 1  # those of overlays, and so of what MONAI Label appends
