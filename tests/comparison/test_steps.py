@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from bundle.comparison import RunResult, RunSpec
-from bundle.comparison.beyond import default_spec, lay_out_beyond
+from bundle.comparison.beyond import FORMER, former_spec, lay_out_beyond
 from bundle.comparison.footnotes import NONE
 from bundle.comparison.results_store import read_result
 from bundle.comparison.steps import lines_of, steps_to_csv, steps_to_markdown, write_steps
@@ -22,8 +22,8 @@ PAPER = run_result(RunSpec("proposed", PAIR), dict.fromkeys(PATIENTS, 0.5))
 WITHOUT_KD = run_result(RunSpec("er_cmer", PAIR), dict.fromkeys(PATIENTS, 0.6))
 
 
-def default(dice: float, **options) -> RunResult:
-    spec = default_spec(PAIR)
+def former(dice: float, **options) -> RunResult:
+    spec = former_spec(PAIR)
     return run_result(spec, dict.fromkeys(PATIENTS, dice), readouts=spec.readouts, **options)
 
 
@@ -41,12 +41,15 @@ def test_a_row_is_compared_with_the_one_before():
     assert line(text, "Teachers by skill")[1:4] == [NONE, NONE, NONE]
 
 
-def test_a_variant_is_compared_with_the_default_and_corrected_within_its_group():
+def test_a_variant_is_compared_with_the_former_default_and_corrected_within_its_group():
     averaged = replace(
-        default_spec(PAIR), options=(("ema_momentum", 0.02),), label="averaged", readouts=("cam",)
+        former_spec(PAIR),
+        options=(*FORMER, ("ema_momentum", 0.02)),
+        label="former_averaged",
+        readouts=("cam",),
     )
     worse = run_result(averaged, dict.fromkeys(PATIENTS, 0.6))
-    lines = {item.places[0].row.label: item for item in lines_of(BEYOND, [default(0.7), worse])}
+    lines = {item.places[0].row.label: item for item in lines_of(BEYOND, [former(0.7), worse])}
     found = lines["Averaged weights"].comparison
     assert found is not None
     assert found.difference == pytest.approx(-0.1)
@@ -57,20 +60,20 @@ def test_a_variant_is_compared_with_the_default_and_corrected_within_its_group()
 
 
 def test_minutes_are_the_mean_over_trainings():
-    results = [replace(default(0.7), seconds=90.0), replace(default(0.7, seed=1), seconds=150.0)]
+    results = [replace(former(0.7), seconds=90.0), replace(former(0.7, seed=1), seconds=150.0)]
     text = steps_to_markdown(BEYOND, results)
     assert line(text, "Random walk in a band")[6] == "2.0"
     assert line(text, "Level of the map: otsu")[6] == "2.0"
 
 
 def test_the_volume_in_healthy_patients_stands_beside_and_enters_no_score():
-    result = default(0.7)
+    result = former(0.7)
     healthy = case_row("h", "fused", 0.0, empty_truth=True, prediction_ml=3.0)
     result = replace(result, rows={name: [*rows, healthy] for name, rows in result.rows.items()})
     text = steps_to_markdown(BEYOND, [result])
-    assert line(text, "Small components and holes: default of the CAM stage")[1] == "70.0 ± 0.0"
-    assert line(text, "Small components and holes: default of the CAM stage")[7] == "3.0"
-    assert line(steps_to_markdown(BEYOND, [default(0.7)]), "Random walk in a band")[7] == NONE
+    assert line(text, "Small components and holes")[1] == "70.0 ± 0.0"
+    assert line(text, "Small components and holes")[7] == "3.0"
+    assert line(steps_to_markdown(BEYOND, [former(0.7)]), "Random walk in a band")[7] == NONE
 
 
 def test_nothing_is_bold_since_masks_were_seen_by_some():
