@@ -12,17 +12,18 @@ export OMP_WAIT_POLICY := PASSIVE
 
 .PHONY: demo label-server test test-slow test-label lint bench clean-demo
 
-# Set up again only when the pinned dependencies change. On Linux the index's torch brings CUDA along.
-$(VENV)/.ready: pyproject.toml
+# Set up again only when the dependencies change. On Linux the index's torch brings CUDA along.
+INSTALL := -m pip install --quiet --disable-pip-version-check -c constraints.txt
+$(VENV)/.ready: pyproject.toml constraints.txt
 	@echo 'setting up $(VENV): some minutes, once'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python $(INSTALL) '.[dev]'
 	touch $@
 
-$(LABEL_VENV)/.ready: pyproject.toml
+$(LABEL_VENV)/.ready: pyproject.toml constraints.txt
 	@echo 'setting up $(LABEL_VENV): some minutes, once'
 	$(PYTHON) -m venv $(LABEL_VENV)
-	$(LABEL_BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[label]'
+	$(LABEL_BIN)/python $(INSTALL) '.[label]'
 	touch $@
 
 RUN := $(BIN)/python -m monai.bundle run

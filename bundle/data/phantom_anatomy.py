@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 from dataclasses import dataclass
 
 import numpy as np
-from nilearn.datasets import (
-    load_mni152_brain_mask,
-    load_mni152_gm_template,
-    load_mni152_template,
-    load_mni152_wm_template,
-)
 from scipy import ndimage
 
 from bundle.data.phantom_noise import spline_noise
@@ -88,13 +83,23 @@ def load_template() -> Template:
     """Reads the maps from nilearn's package data (no network), once a process.
 
     Source: Fonov et al., NeuroImage 47 (2009), ICBM152 nonlinear symmetric 2009a.
+
+    Raises:
+        ValueError: nilearn is not installed.
     """
-    image = load_mni152_template(resolution=1)
+    if importlib.util.find_spec("nilearn") is None:
+        raise ValueError(
+            "the phantom is made from a template that the package nilearn ships, found no nilearn; "
+            "run `pip install '.[demo]'`"
+        )
+    from nilearn import datasets  # an extra: nothing but the phantom needs it
+
+    image = datasets.load_mni152_template(resolution=1)
     gm, wm = (
         np.asarray(load(resolution=1).dataobj, np.float32)
-        for load in (load_mni152_gm_template, load_mni152_wm_template)
+        for load in (datasets.load_mni152_gm_template, datasets.load_mni152_wm_template)
     )
-    tight = np.asarray(load_mni152_brain_mask(resolution=1).dataobj) > 0
+    tight = np.asarray(datasets.load_mni152_brain_mask(resolution=1).dataobj) > 0
     ball = ndimage.generate_binary_structure(3, 1)
     brain = ndimage.binary_fill_holes(ndimage.binary_closing(tight, ball, iterations=6))
     brain = ndimage.binary_opening(brain, ball, iterations=6)  # drops the eyes' stumps

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 
@@ -30,7 +31,13 @@ def resolve_precision(device: torch.device | str, precision: str) -> str:
         return precision
     if kind == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
-    return "bfloat16" if kind == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16") else "float32"
+    return "bfloat16" if kind == "cpu" and cpu_capabilities().get("avx512_bf16") else "float32"
+
+
+def cpu_capabilities() -> dict[str, Any]:
+    """What torch tells of the processor; nothing where it is too old to tell (seen with torch 2.8)."""
+    ask = getattr(torch.cpu, "get_capabilities", None)
+    return {} if ask is None else ask()
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:

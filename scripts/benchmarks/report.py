@@ -10,7 +10,7 @@ import torch
 from tqdm import tqdm
 
 from bundle.data import nearest_name
-from bundle.inferers.precision import resolve_precision
+from bundle.inferers.precision import cpu_capabilities, resolve_precision
 from scripts.benchmarks.inference import measure_inference
 from scripts.benchmarks.metrics import measure_metrics
 from scripts.benchmarks.options import BenchmarkOptions
@@ -45,7 +45,7 @@ def measure(part: str, options: BenchmarkOptions) -> dict[str, Any]:
         "levels": options.levels,
         "rounds": options.rounds,
         "threads": torch.get_num_threads(),
-        "processor": torch.cpu.get_capabilities().get("cpu_name") or platform.processor(),
+        "processor": cpu_capabilities().get("cpu_name") or platform.processor(),
         "fastest_precision": resolve_precision("cpu", "auto"),
         "torch": torch.__version__,
     }

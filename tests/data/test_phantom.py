@@ -14,7 +14,7 @@ from monai.networks.nets import BasicUNet
 from torch.nn.functional import avg_pool2d, interpolate, pad
 
 from bundle.data.phantom import _plan_cohort, make_phantom
-from bundle.data.phantom_anatomy import draw_anatomy, smooth_noise, template_grid
+from bundle.data.phantom_anatomy import draw_anatomy, load_template, smooth_noise, template_grid
 from bundle.data.readers import find_brats
 
 MODALITIES = ("t1", "t1ce", "t2", "flair")
@@ -244,3 +244,9 @@ def test_a_network_with_masks_segments_it_as_well_as_real_glioma(full_size):
                 found = interpolate(net(avg_pool2d(image, 2)), scale_factor=2, mode="bilinear") > 0
             dice.append(200 * float((found * truth).sum() / (found.sum() + truth.sum())))
     assert 85 <= np.mean(dice) <= 93, dice
+
+
+def test_without_nilearn_the_extra_is_named(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"found no nilearn; run `pip install '\.\[demo\]'`"):
+        load_template.__wrapped__()

@@ -18,8 +18,13 @@ def test_what_is_asked_for_is_used(precision):
 
 @pytest.mark.parametrize(("native", "expected"), [(True, "bfloat16"), (False, "float32")])
 def test_auto_takes_bfloat16_only_where_the_processor_computes_it(monkeypatch, native, expected):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native})
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native}, raising=False)
     assert resolve_precision(CPU, "auto") == expected
+
+
+def test_auto_is_float32_where_torch_is_too_old_to_tell(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert resolve_precision(CPU, "auto") == "float32"
 
 
 def test_float32_changes_nothing_and_bfloat16_casts_what_the_network_computes():

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import psutil
 import pytest
 import requests
 
@@ -19,6 +18,8 @@ from tests.conftest import LPS, SHAPE
 from tests.label_server.conftest import MODEL
 from tests.label_server.server import Server, run_script, voxels
 from tests.running import SIZE, run_here
+
+psutil = pytest.importorskip("psutil", reason="psutil is not installed; it comes with MONAI Label")
 
 SLICER = [{"name": "tumour", "idx": 1}, {"name": "healthy", "idx": 2}, {"name": "done", "idx": 3}]
 
