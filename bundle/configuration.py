@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable, Mapping
@@ -33,6 +34,10 @@ FREE_IDS = {
     "bundle_root",
     "_meta_",
 }
+
+CAUSE_FILE = (
+    "BUNDLE_CAUSE_FILE"  # environment variable: where whoever started this process reads why it failed
+)
 
 # The configs that are complete: each id is in one of them, or something refers to it. (Overlays may be the user's own.)
 COMPLETE = ("train", "inference", "evaluate", "train_selftrain", "inference_selftrain")
@@ -162,17 +167,27 @@ def code_digest(bundle_root: Path) -> str:
 
 
 def tell_cause_last() -> None:
-    """Let an uncaught error end with its cause: MONAI wraps every error, which buries ours in the traceback."""
+    """Let an uncaught error end with its cause: MONAI wraps every error, which buries ours in the traceback.
+
+    The cause is also written to the file that the environment variable `CAUSE_FILE` names, if it is set.
+    """
 
     def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         sys.__excepthook__(kind, error, trace)
-        cause = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
+        cause = root_cause(error)
         if cause is not error:
             print(f"\nerror: {cause}", file=sys.stderr)
+        if file := os.environ.get(CAUSE_FILE):
+            Path(file).write_text(str(cause), encoding="utf-8")
 
     sys.excepthook = report
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """The error that MONAI's wrappers were raised from."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def differing_ids(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from inspect import Parameter
 from typing import Any
@@ -16,13 +16,17 @@ from fire.decorators import SetParseFn
 from bundle.data.names import name_list, nearest_name
 
 
-def run(command: Callable[..., int | None]) -> None:
+def run(command: Callable[..., int | None], quoting: Sequence[str] = ()) -> None:
     """Runs `command` with the arguments of the command line, all as text, and exits with what it returns.
 
     Its first parameters may be given by position, keyword-only ones by ``--name``. Fire calls a command first
     and complains about flags it does not know afterwards, so those are collected and refused before. A
     `ValueError` or `FileNotFoundError` is a message to the user: it is printed without a traceback and the
     exit status is 1.
+
+    Args:
+        command: what to run.
+        quoting: those of its flags that take other programs' flags in quotes; an unknown flag may belong there.
     """
     if {"--help", "-h"} & set(sys.argv[1:]):  # fire's own help speaks of its wrapping
         print(inspect.getdoc(command))
@@ -41,8 +45,9 @@ def run(command: Callable[..., int | None]) -> None:
             flags = {_long(flag, by_name): value for flag, value in flags.items()}
             for flag in flags:
                 if flag not in [p.name for p in parameters]:
+                    near = nearest_name(flag, [p.name for p in by_name])
                     raise ValueError(
-                        f"flag --{flag} is unknown; {nearest_name(flag, [p.name for p in by_name])}"
+                        f"flag --{flag} is unknown{_in_quotes(quoting, flag, flags[flag])}; {near}"
                     )
             status = command(*values, **flags)
         except (ValueError, FileNotFoundError) as error:
@@ -116,6 +121,12 @@ def _joined(words: list[str]) -> list[str]:
         else:
             joined.append(word)
     return joined
+
+
+def _in_quotes(quoting: Sequence[str], flag: str, value: str) -> str:
+    """Where an unknown flag may belong."""
+    places = [f'--{name} "--{flag} {value}"' for name in quoting]
+    return f"; a config id goes in quotes: {' or '.join(places)}" if places else ""
 
 
 def _flags(parameters: list[Parameter]) -> str:

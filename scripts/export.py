@@ -50,4 +50,4 @@ def export(
 
 
 if __name__ == "__main__":
-    run(export)
+    run(export, quoting=("options",))

@@ -33,7 +33,7 @@ def chain(
     Args:
         dataset_dir: prepared data set with tags in its training and validation cases.
         output_dir: R.
-        modalities: which ones, in this order, such as flair,t1c; by default those of the configs.
+        modalities: which ones, in this order, such as flair,t1c; by default all of the data set's, in its order.
         seed: of all trainings.
         splits: split file in the data set, such as splits_fold0.json.
         rounds: of self-training; with 0 the CAM stage makes the masks.
@@ -76,4 +76,4 @@ def chain(
 
 
 if __name__ == "__main__":
-    run(chain)
+    run(chain, quoting=("cam_training", "segmenter_training"))

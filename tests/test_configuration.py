@@ -134,6 +134,20 @@ def test_an_uncaught_error_ends_with_its_cause(monkeypatch, capsys):
     assert capsys.readouterr().err.endswith("\nerror: case 017: modality t2 is missing\n")
 
 
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_an_uncaught_error_tells_its_cause_to_whoever_started_the_process(
+    wrapped, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setenv(configuration.CAUSE_FILE, str(tmp_path / "told"))
+    tell_cause_last()
+    error: Exception = ValueError("case 017: modality t2 is missing")
+    if wrapped:
+        error, error.__cause__ = RuntimeError("Failed to evaluate"), error
+    sys.excepthook(type(error), error, None)
+    assert (tmp_path / "told").read_text() == "case 017: modality t2 is missing"
+
+
 def test_constants_that_arrive_as_text_are_refused():
     for text, constant in (("false", "False"), ("TRUE", "True"), ("null", "None")):
         with pytest.raises(ValueError, match=f"'warps#compose' is the text '{text}'; write {constant}"):

@@ -167,6 +167,15 @@ def test_every_command_names_modules_files_and_options_that_exist(path):
                 assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), line
 
 
+def test_what_the_readmes_commands_read_and_write_beside_it_is_kept_out_of_git():
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    commands = " ".join([*blocks(ROOT / "README.md", "bash"), *blocks(ROOT / "docs/packing.md", "bash")])
+    found = set(re.findall(r"--(?:input_dir|output_dir|dataset_dir|tags) ([\w.]+)", commands))
+    assert {"scans", "tags.csv", "prepared", "runs", "new_scans", "packed"} <= found
+    for name in found:
+        assert {f"/{name}", f"/{name}/"} & set(ignored), f"{name} could be committed"
+
+
 def test_the_table_of_ids_gives_the_defaults_of_the_configs():
     config = MAIN["train"]
     rows = table_after(ROOT / "docs/configuration.md", "id")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bundle.chain.agreement import TagAgreement, tag_agreement
 from bundle.chain.stage import Stage, run_stage
-from bundle.configuration import reading_overlays
-from bundle.data import datalist, truth_path
+from bundle.configuration import reading_overlays, root_cause
+from bundle.data import PreparedCase, datalist, truth_path
 from bundle.data.cache import write_json
+from bundle.data.datalists import recorded_patterns
 from bundle.data.labels import SEGMENTER_VOLUME_METHOD, VOLUME_METHOD
 from bundle.handlers.weights import KNOWN_CASES
 
@@ -29,7 +31,7 @@ class ChainOptions:
     Args:
         dataset_dir: prepared, with tags.
         output_dir: R of the layout in `run_chain`.
-        modalities: names, or none for the configs' own.
+        modalities: names; none for all of the data set's, in its order.
         seed: of all trainings.
         splits: name of the split file in the data set.
         rounds: of self-training; each next one learns from the last one's maps.
@@ -71,12 +73,18 @@ def run_chain(options: ChainOptions) -> dict[str, Any]:
         What ``chain.json`` holds: seconds and agreement of each stage, and which one made the masks.
 
     Raises:
-        ValueError: a stage failed, the validation split has no tags, or overlays do not go together.
+        ValueError: a stage failed; or, before the first one, a split lacks cases, tags or a modality, there is no such
+            overlay or id, or overlays do not go together.
         FileNotFoundError: there is no prepared data set.
     """
     _check_overlays(options)
     entries = datalist(options.dataset_dir, "validation", options.splits)
+    prepared = PreparedCase.open(entries[0]["image"]).modalities
+    options = replace(options, modalities=options.modalities or prepared)
     accepted: _ChainStage = _CamStage(options)
+    accepted.check()
+    if options.rounds:
+        _SegmenterStage(options, 1, accepted.maps("train")).check()
     report: dict[str, Any] = {"stages": [accepted.run(entries)]}
     for number in range(1, options.rounds + 1):
         stage = _SegmenterStage(options, number, accepted.maps("train"))
@@ -98,6 +106,7 @@ def run_chain(options: ChainOptions) -> dict[str, Any]:
     write_json(options.output_dir / "chain.json", report)
     print(f"\nmasks by {accepted.name}: {options.output_dir / 'masks'}")
     print(f"new scans: {accepted.command_for_new_scans()}")
+    print("(NEW: their folder; OUT: where masks go; patterns: where in NEW the files of a case lie)")
     agreement = accepted.agreement.balanced_accuracy
     if agreement < POOR:
         print(
@@ -123,7 +132,7 @@ class _ChainStage:
         self.shared: dict[str, Any] = {
             "dataset_dir": Path(options.dataset_dir).resolve(),
             "splits": options.splits,
-            **({"modalities": ",".join(options.modalities)} if options.modalities else {}),
+            "modalities": ",".join(options.modalities),
         }
         self.training_configs: Sequence[str] = ()
         self.training_options: Mapping[str, Any] = {}
@@ -131,9 +140,14 @@ class _ChainStage:
         self.needs: Sequence[Path] = ()
         self.training_silenced: Sequence[str] = ()
 
+    def check(self) -> None:
+        """Refuse before hours of training what would fail after them."""
+        for stage in (self._training(), self._prediction("test", self.options.output_dir)):
+            stage.merged()
+
     def run(self, validation: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Train, draw the training and the validation cases; seconds and agreement for the report."""
-        row: dict[str, Any] = {"name": self.name, "seconds": self._train()}
+        row: dict[str, Any] = {"name": self.name, "seconds": run_stage(self._training())}
         for split in ("train", "validation"):
             self.predict(split, self.folder / split)
         self.agreement = tag_agreement(validation, self.folder / "validation" / "masks")
@@ -145,32 +159,34 @@ class _ChainStage:
 
     def predict(self, split: str, output_dir: Path) -> None:
         """Masks, and maps where a next stage learns from them."""
-        extras = {} if split == "test" else {"save_also": "cams"}
-        title, result = f"{self.name}: masks of {split} cases", output_dir / "masks"
-        known = () if split == "test" else (KNOWN_CASES,)  # its own cases, on purpose
-        self._read(title, self.inference, result, split, extras, known)
+        run_stage(self._prediction(split, output_dir))
 
     def command_for_new_scans(self) -> str:
         """What a user types to draw cases that are not in the data set."""
         files = [f"configs/{name}.yaml" for name in self.inference]
+        patterns = {name: f"{{case}}/{name}.nii.gz" for name in self.options.modalities}
+        recorded = recorded_patterns(self.options.dataset_dir)
+        patterns |= {name: recorded[name] for name in (*patterns, "foreground") if name in recorded}
         options = {
             "config_file": files[0] if len(files) == 1 else str(files),
             "checkpoint": self.checkpoint,
-            "modalities": self.shared.get("modalities"),
+            "modalities": self.shared["modalities"],
             **self.reading_options,
+            "dataset_dir": "NEW",
+            "patterns": json.dumps(patterns, ensure_ascii=False),
+            "output_dir": "OUT",
         }
-        words = [
-            f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if value is not None
-        ]
-        return " ".join(["python -m monai.bundle run", *words, "--dataset_dir NEW --output_dir OUT"])
+        words = [f"--{name} {shlex.quote(str(value))}" for name, value in options.items()]
+        return " ".join(["python -m monai.bundle run", *words])
 
     def score(self, output_dir: Path) -> None:
         """Dice and ASSD of the test cases."""
-        self._read(f"{self.name}: evaluation", self.evaluation, output_dir / "summary.json", "test", {})
+        title, result = f"{self.name}: evaluation", output_dir / "summary.json"
+        run_stage(self._reading(title, self.evaluation, result, "test", {}))
 
-    def _train(self) -> float:
+    def _training(self) -> Stage:
         options = {**self.shared, "seed": self.options.seed, **self.training_options}
-        stage = Stage(
+        return Stage(
             title=f"{self.name}: training",
             workflow="training",
             configs=self.training_configs,
@@ -180,9 +196,14 @@ class _ChainStage:
             needs=[*self._data("train"), *self._data("validation"), *self.needs],
             silenced=self.training_silenced,
         )
-        return run_stage(stage)
 
-    def _read(
+    def _prediction(self, split: str, output_dir: Path) -> Stage:
+        extras = {} if split == "test" else {"save_also": "cams"}
+        title, result = f"{self.name}: masks of {split} cases", output_dir / "masks"
+        known = () if split == "test" else (KNOWN_CASES,)  # its own cases, on purpose
+        return self._reading(title, self.inference, result, split, extras, known)
+
+    def _reading(
         self,
         title: str,
         configs: Sequence[str],
@@ -190,10 +211,10 @@ class _ChainStage:
         split: str,
         extras: Mapping[str, Any],
         silenced: Sequence[str] = (),
-    ) -> None:
+    ) -> Stage:
         """One note for each result, so that what another stage has overwritten is made anew."""
         options = {**self.shared, "split": split, "checkpoint": self.checkpoint.resolve(), **extras}
-        stage = Stage(
+        return Stage(
             title=title,
             workflow=None,
             configs=configs,
@@ -203,7 +224,6 @@ class _ChainStage:
             needs=[self.checkpoint, *self._data(split)],
             silenced=[CONFIGS_TRUSTED, *silenced],
         )
-        run_stage(stage)
 
     def _data(self, split: str) -> list[Path]:
         """What the prepared cases of a split are described by, tags and all."""
@@ -222,6 +242,17 @@ class _CamStage(_ChainStage):
         self.evaluation = ("evaluate", *reading)
         self.training_options = {**options.cam_options, **options.cam_training}
         self.reading_options = options.cam_options
+
+    def check(self) -> None:
+        """Also that training finds its modalities and tags: its data sets are opened as it will open them."""
+        super().check()
+        training = self._training()
+        config = training.merged()
+        for section, split in (("train", "train"), ("validate", "validation")):
+            try:
+                config.get_parsed_content(f"{section}#dataset")
+            except RuntimeError as error:
+                raise ValueError(f"{training.title}: split {split}: {root_cause(error)}") from error
 
 
 class _SegmenterStage(_ChainStage):

@@ -5,16 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
-from bundle.configuration import BUNDLE_ROOT, CONFIG_DIR
+from fire.parser import DefaultParseValue
+from monai.bundle import ConfigParser
+
+from bundle.configuration import BUNDLE_ROOT, CAUSE_FILE, CONFIG_DIR, check_ids
 from bundle.data.cache import write_json
+from bundle.data.names import nearest_name
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,33 @@ class Stage:
             words += [f"--{name}", str(value)]
         return words
 
+    def merged(self) -> ConfigParser:
+        """Configs and options as the stage's own process will merge them, checked before it starts.
+
+        Raises:
+            ValueError: there is no such overlay, or no such id.
+        """
+        known = [path.stem for path in CONFIG_DIR.glob("*.yaml")]
+        for name in self.configs:
+            if name not in known:
+                raise ValueError(
+                    f"{self.title}: there is no overlay configs/{name}.yaml; {nearest_name(name, known)}"
+                )
+        parser = ConfigParser()
+        parser.read_config([str(CONFIG_DIR / f"{name}.yaml") for name in self.configs])
+        for name, value in self.options.items():
+            try:
+                parser.update({name: DefaultParseValue(str(value))})
+            except (LookupError, TypeError, ValueError) as error:
+                raise ValueError(
+                    f"{self.title}: --{name}: the part before the last # is not in the configs ({error}); correct it"
+                ) from error
+        try:
+            check_ids({name: value for name, value in parser.get().items() if name != "_meta_"})
+        except ValueError as error:
+            raise ValueError(f"{self.title}: {error}") from error
+        return parser
+
     def environment(self) -> dict[str, str]:
         """That of this process, in which the package can be imported and some warnings are silent."""
         added = {
@@ -83,7 +116,7 @@ def run_stage(stage: Stage) -> float:
         The seconds it took, now or when it was done.
 
     Raises:
-        ValueError: it failed; what it printed says why.
+        ValueError: it failed; with the cause that it told.
     """
     before = json.loads(stage.note.read_text(encoding="utf-8")) if stage.note.is_file() else {}
     now = stage.fingerprint()
@@ -98,15 +131,24 @@ def run_stage(stage: Stage) -> float:
         command += ["--resume", "False"]
     write_json(stage.note, {"fingerprint": known, "seconds": None})
     started = time.monotonic()
-    status = subprocess.run(command, env=stage.environment(), check=False).returncode
+    with NamedTemporaryFile(encoding="utf-8", mode="r") as told:
+        environment = {**stage.environment(), CAUSE_FILE: told.name}
+        status = subprocess.run(command, env=environment, check=False).returncode
+        cause = told.read()
     if status:
-        raise ValueError(
-            f"{stage.title}: the command ended with exit status {status}, expected 0; what it printed above says "
-            f"why. The same command goes on from here; another one needs another --output_dir"
-        )
+        print(file=sys.stderr)  # a progress bar leaves its line open
+        raise ValueError(f"{stage.title}: {_failure(status, cause)}")
     seconds = round(time.monotonic() - started, 1)
     write_json(stage.note, {"fingerprint": now, "seconds": seconds})
     return seconds
+
+
+def _failure(status: int, cause: str) -> str:
+    """What is said of a stage that failed; only one that was ended from outside is worth repeating as it is."""
+    if status < 0:
+        name = signal.Signals(-status).name
+        return f"it was ended by {name}, expected to run to its end; the same command goes on from here"
+    return cause or f"the command ended with exit status {status}, expected 0; what it printed above says why"
 
 
 def _changed_ns(path: Path) -> int:

@@ -84,6 +84,11 @@ def datalist(
     ]
 
 
+def recorded_patterns(dataset_dir: str | Path) -> dict[str, str]:
+    """The patterns by which a prepared data set's scans were found, by modality; empty without any."""
+    return dict(_read_json(Path(dataset_dir) / "dataset.json").get("patterns") or {})
+
+
 def find_datalist(
     dataset_dir: str | Path,
     modalities: Sequence[str],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -133,6 +133,7 @@ def prepare_cohort(
     options: PrepareOptions,
     source: str = "folder",
     progress: bool = True,
+    patterns: Mapping[str, str] | None = None,
 ) -> Preparation:
     """Prepares every case into `output_dir`, or what is not there yet or out of date.
 
@@ -142,6 +143,7 @@ def prepare_cohort(
         options: how.
         source: kind of source, for dataset.json.
         progress: show a bar.
+        patterns: by which the scans were found, for dataset.json.
 
     Raises:
         ValueError, FileNotFoundError: bad tags or splits; the first bad case, unless cases are skipped.
@@ -186,7 +188,7 @@ def prepare_cohort(
                 if fold[name]:
                     chosen = {case: tags[case] for case in fold[name]}
                     check_tags_cover(name, chosen, len(_positive_volumes(output_dir, fold[name])))
-    _write_index(output_dir, plan, splits, cases, options, source)
+    _write_index(output_dir, plan, splits, cases, options, source, patterns)
     notes = [*plan.notes, *_size_notes(output_dir / "cases" / case for case in cases)]
     if volumes := _positive_volumes(output_dir, cases):
         notes.append(
@@ -215,6 +217,7 @@ def _write_index(
     cases: list[str],
     options: PrepareOptions,
     source: str,
+    patterns: Mapping[str, str] | None,
 ) -> None:
     """Writes the splits, then dataset.json, whose presence says that the data set is whole."""
     write_plan(output_dir, plan, splits)
@@ -226,6 +229,7 @@ def _write_index(
             "modalities": list(options.modalities),
             "spatial_size": options.spatial_size,
             "cases": cases,
+            **({} if patterns is None else {"patterns": dict(patterns)}),
         },
     )
 

@@ -78,7 +78,7 @@ def prepare_source(
         input_dir = download_decathlon(download, input_dir)
     records = _find(layout, input_dir, options, patterns)
     options = replace(options, modalities=list(options.modalities) or list(records[0].images))
-    return prepare_cohort(records, output_dir, options, source, progress)
+    return prepare_cohort(records, output_dir, options, source, progress, patterns)
 
 
 def _find(

@@ -18,7 +18,7 @@ from monailabel.tasks.activelearning.first import First
 from monailabel.tasks.activelearning.random import Random
 from monailabel.utils.others.generic import get_bundle_models
 
-from bundle.configuration import check_code
+from bundle.configuration import check_code, root_cause
 from bundle.label.infer import TagInferTask
 from bundle.label.layout import is_dicom_series
 from bundle.label.strategy import DisagreementStrategy
@@ -146,7 +146,4 @@ def told() -> Iterator[None]:
     except MONAILabelException as error:
         raise HTTPException(status_code=422, detail=error.msg) from error
     except (ValueError, FileNotFoundError, RuntimeError) as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        raise HTTPException(status_code=422, detail=str(cause)) from error
+        raise HTTPException(status_code=422, detail=str(root_cause(error))) from error

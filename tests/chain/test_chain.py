@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import nibabel as nib
@@ -209,7 +210,97 @@ def test_a_segmenter_of_volumes_is_refused_for_tags_of_volumes_before_any_traini
     with pytest.raises(ValueError, match="leave network_selftrain3d out of the segmenter's configs"):
         run_chain(ChainOptions(prepared, tmp_path, **given))
     assert not ran.stages
-    run_chain(ChainOptions(prepared, tmp_path, rounds=0, **given))  # no segmenter, no matter
+
+
+def test_without_a_segmenter_its_overlays_do_not_matter(pretend, prepared, tmp_path):
+    pretend(cam=GOOD)
+    given = ("network_selftrain3d", "method_selftrain_volume_tags")
+    run_chain(ChainOptions(prepared, tmp_path, rounds=0, segmenter_configs=given))
+
+
+def test_by_default_all_modalities_of_the_data_set_are_used_in_its_order(pretend, prepared, tmp_path):
+    ran = pretend(cam=GOOD, segmenter_1=GOOD)
+    run_chain(ChainOptions(prepared, tmp_path))
+    assert {option(stage, "modalities") for stage in ran.stages} == {"flair,t1c"}
+
+
+def untag(prepared: Path, case: str) -> None:
+    file = prepared / "cases" / case / "case.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "tags": [-1] * 6}))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"modalities": ("flair", "t3")},
+            "cam: training: split train: case 001: modality t3 was not prepared",
+        ),
+        (
+            {"cam_options": {"widht": "2"}},
+            "cam: training: config id 'widht' is unknown .* did you mean width",
+        ),
+        (
+            {"cam_training": {"epoch": "2"}},
+            "cam: training: config id 'epoch' is unknown .* did you mean epochs",
+        ),
+        ({"segmenter_training": {"epoch": "2"}}, "segmenter_1: training: config id 'epoch' is unknown"),
+        (
+            {"segmenter_configs": ("network_x",)},
+            "segmenter_1: training: there is no overlay configs/network_x",
+        ),
+        ({"cam_configs": ("method_volume_tags",)}, "split train: no negative slice among the 2 cases"),
+    ],
+)
+def test_what_would_fail_later_is_refused_before_anything_runs(given, message, pretend, prepared, tmp_path):
+    ran = pretend(cam=GOOD, segmenter_1=GOOD)
+    with pytest.raises(ValueError, match=message):
+        run_chain(ChainOptions(prepared, tmp_path / "R", **given))
+    assert not ran.stages
+    assert not (tmp_path / "R").exists()
+
+
+@pytest.mark.parametrize(("split", "cases"), [("train", ("001", "002")), ("validation", ("003",))])
+def test_a_split_without_tags_is_refused_before_anything_runs(split, cases, pretend, prepared, tmp_path):
+    ran = pretend(cam=GOOD)
+    for case in cases:
+        untag(prepared, case)
+    with pytest.raises(ValueError, match=f"split {split}: no positive slice among the {len(cases)} cases"):
+        run_chain(ChainOptions(prepared, tmp_path / "R"))
+    assert not ran.stages
+
+
+def new_scans(capsys) -> dict[str, str]:
+    """Flags of the last command that was printed."""
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("new scans: "))
+    words = shlex.split(line)[6:]
+    return {flag.removeprefix("--"): value for flag, value in zip(words[::2], words[1::2], strict=True)}
+
+
+def test_the_command_for_new_scans_shows_where_patterns_go(pretend, prepared, tmp_path, capsys):
+    pretend(cam=GOOD)
+    run_chain(ChainOptions(prepared, tmp_path, ("t1c", "flair"), rounds=0, cam_options={"width": "2"}))
+    assert new_scans(capsys) == {
+        "config_file": "configs/inference.yaml",
+        "checkpoint": str(tmp_path / "cam" / "models" / "model.pt"),
+        "modalities": "t1c,flair",
+        "width": "2",
+        "dataset_dir": "NEW",
+        "patterns": '{"t1c": "{case}/t1c.nii.gz", "flair": "{case}/flair.nii.gz"}',
+        "output_dir": "OUT",
+    }
+
+
+def test_the_command_for_new_scans_has_the_patterns_of_preparing_without_the_masks(
+    pretend, prepared, tmp_path, capsys
+):
+    pretend(cam=GOOD)
+    given = {"flair": "{case}/F/", "t1c": "{case}/T/", "mask": "{case}/m.nii", "foreground": "{case}/f.nii"}
+    file = prepared / "dataset.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "patterns": given}))
+    run_chain(ChainOptions(prepared, tmp_path, rounds=0))
+    del given["mask"]
+    assert json.loads(new_scans(capsys)["patterns"]) == given
 
 
 def test_overlays_of_training_alone_reach_no_stage_that_reads_weights(pretend, prepared, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from bundle.chain import Stage, run_stage
+from bundle.configuration import CAUSE_FILE
 from bundle.handlers.weights import KNOWN_CASES
 
 RUNNER = """
@@ -142,6 +144,63 @@ def test_a_failing_command_is_one_clear_error_and_is_not_done(stage):
     run_stage(stage)
     first, second = calls(stage)
     assert second == first  # it goes on, not over
+
+
+def test_a_failing_stage_passes_its_own_cause_on_and_asks_for_no_repetition(stage):
+    runner = stage.note.parent.with_name("runner.py")
+    told = f"import os; Path(os.environ[{CAUSE_FILE!r}]).write_text('case 003: t2 is missing; add it')"
+    runner.write_text(RUNNER.replace("sys.exit(int(status))", f"{told}\nsys.exit(1)"))
+    with pytest.raises(ValueError, match=r"^cam: training: case 003: t2 is missing; add it$"):
+        run_stage(stage)
+
+
+def test_what_monai_wrapped_is_the_error_of_the_stage(tmp_path, prepared, capfd):
+    options = {"dataset_dir": prepared, "checkpoint": tmp_path / "none.pt", "modalities": "flair,t1c"}
+    note, result = tmp_path / "out" / "note.json", tmp_path / "out" / "masks"
+    with pytest.raises(
+        ValueError, match=r"^cam: masks: checkpoint .*none.pt does not exist; train first"
+    ) as told:
+        run_stage(
+            Stage("cam: masks", None, ("inference",), {**options, "output_dir": tmp_path}, note, result)
+        )
+    assert f"error: {str(told.value).removeprefix('cam: masks: ')}\n" in capfd.readouterr().err
+
+
+def test_a_stage_that_was_killed_says_that_the_same_command_goes_on(stage):
+    runner = stage.note.parent.with_name("runner.py")
+    runner.write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    with pytest.raises(
+        ValueError, match=r"cam: training: .* SIGKILL, .*; the same command goes on from here"
+    ):
+        run_stage(stage)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"configs": ("train", "method_err")},
+            "there is no overlay configs/method_err.yaml; did you mean method_er?",
+        ),
+        (
+            {"options": {"epoch": "3"}},
+            "config id 'epoch' is unknown and nothing refers to it; did you mean epochs?",
+        ),
+        ({"options": {"loss_terms#err#weight": "2"}}, "--loss_terms#err#weight: the part before the last #"),
+        ({"options": {"resume": "false"}}, "config id 'resume' is the text 'false'; write False"),
+    ],
+)
+def test_an_overlay_or_id_that_there_is_not_is_refused_without_running(changes, message, stage):
+    with pytest.raises(ValueError, match=f"^cam: training: {re.escape(message)}"):
+        replace(stage, **changes).merged()
+    assert not calls(stage)
+
+
+def test_options_mean_what_they_mean_on_a_command_line(stage):
+    given = {"modalities": "flair,t1c", "resume": "False", "loss_terms#er#weight": "2", "width": "16"}
+    config = replace(stage, options=given).merged()
+    assert config.get_parsed_content("names") == ["flair", "t1c"]
+    assert (config["resume"], config["loss_terms#er#weight"], config["width"]) == (False, 2, 16)
 
 
 def test_a_training_whose_needs_changed_while_it_was_interrupted_starts_over_until_it_is_done(stage):

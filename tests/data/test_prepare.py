@@ -14,9 +14,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import yaml
 
 from bundle.data.cache import PreparedCase
 from bundle.data.case_job import CaseJob, DiskFullError
+from bundle.data.datalists import recorded_patterns
 from bundle.data.prepare import PrepareOptions, prepare_cohort
 from bundle.data.readers import find_brats
 from bundle.data.sources import prepare_source
@@ -433,6 +435,7 @@ def test_a_folder_is_read_by_patterns_given_as_text(cohort, tmp_path):
     case = PreparedCase.open(tmp_path / "out" / "cases" / "001")
     assert case.modalities == MODALITIES
     assert case.blank.tolist() == [True, True, False, False, True, True]
+    assert recorded_patterns(tmp_path / "out") == yaml.safe_load(patterns)
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from bundle.chain import ChainOptions
 from scripts import run_chain
-from scripts.command_line import _joined
+from scripts.command_line import _joined, run
 
 
 @pytest.fixture
@@ -87,6 +88,19 @@ def test_evaluate_is_yes_or_no():
 def test_rounds_are_counted(rounds):
     with pytest.raises(ValueError, match="--rounds is"):
         run_chain.chain(dataset_dir="D", output_dir="R", rounds=rounds)
+
+
+def test_an_unknown_flag_is_refused_and_shows_the_quotes_that_a_config_id_needs(monkeypatch, capsys):
+    monkeypatch.setattr(
+        sys, "argv", ["run_chain", "--dataset_dir", "D", "--output_dir", "R", "--epochs", "3"]
+    )
+    with pytest.raises(SystemExit):
+        run(run_chain.chain, quoting=("cam_training", "segmenter_training"))
+    told = capsys.readouterr().err
+    assert told.startswith(
+        'error: flag --epochs is unknown; a config id goes in quotes: --cam_training "--epochs 3" or '
+        '--segmenter_training "--epochs 3"; known are dataset_dir, output_dir, '
+    )
 
 
 def test_an_interruption_says_how_to_go_on(monkeypatch, capsys):
