@@ -34,11 +34,15 @@ def test_what_the_metadata_names_is_what_is_tested():
     assert needed == named.keys() | {"numpy"}
 
 
-@pytest.mark.parametrize("extra", [None, "demo", "export", "track", "dev"])
-def test_what_is_tested_is_within_what_is_claimed(extra):
-    for one in requirements(PROJECT["dependencies"] if extra is None else EXTRAS[extra]):
+def test_what_is_tested_is_within_what_is_claimed():
+    for one in requirements([*PROJECT["dependencies"], *EXTRAS["demo"]]):
         if one.name != "numpy":
             assert Version(TESTED[one.name]) in one.specifier, one
+
+
+@pytest.mark.parametrize("extra", ["export", "track", "dev", "label"])
+def test_the_other_extras_name_the_one_version_that_is_tested(extra):
+    assert all(str(one.specifier).startswith("==") for one in requirements(EXTRAS[extra]))
 
 
 def test_nothing_is_installed_but_what_the_project_needs():
