@@ -23,8 +23,8 @@ def random_share(counted: np.ndarray, share: float, seed: int) -> np.ndarray:
     Raises:
         ValueError: the share is none.
 
-    >>> random_share(np.array([True, False, True, True, True]), 0.5, seed=0).sum()
-    np.int64(2)
+    >>> int(random_share(np.array([True, False, True, True, True]), 0.5, seed=0).sum())
+    2
     """
     if not 0 < share <= 1:
         raise ValueError(f"tag_share: expected a share above 0, up to 1, got {share}; correct it")

@@ -8,12 +8,14 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
 import pytest
+from packaging.version import Version
 
 import bundle.chain.chain
 import bundle.chain.stage
@@ -119,7 +121,10 @@ def test_one_command_goes_from_tags_to_masks(typed):
 
 def test_the_log_tells_once_that_configs_are_code_and_alarms_nobody(typed):
     _, printed = typed
-    assert printed.count("Only proceed if this config is from a source you trust") == 1
+    said = (
+        0 if Version(version("monai")) < Version("1.6") else 1
+    )  # MONAI says so since then, in every process
+    assert printed.count("Only proceed if this config is from a source you trust") == said
     assert "were used to train" not in printed
 
 

@@ -174,6 +174,10 @@ def test_it_is_exported_as_typed(where, bundle_dir, tmp_path):
     assert torch.equal(typed(slices), packed(slices))
 
 
+@pytest.mark.skipif(
+    torch.__version__ < "2.9",
+    reason="torch 2.8's exporter does not take the traced network of MONAI's command",
+)
 def test_it_is_exported_to_onnx(packed_code, tmp_path):
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxscript")
