@@ -63,6 +63,12 @@ def dab(folder: Path, name: str, *slices: int, **others: int) -> Path:
     return folder / name
 
 
+def tag_two_cases(server: Server, folder: Path) -> None:
+    """As few labels as a training takes, so that a test runs alone, too."""
+    for case in ("001", "002"):
+        server.save_label(f"{case}_flair", dab(folder, f"{case}.nii.gz", 2, 3, v3=0), label_info=SLICER)
+
+
 def tags_of(server: Server, case: str) -> list[int]:
     return PreparedCase.open(server.app / "work" / MODEL / "prepared" / "cases" / case).tags.tolist()
 
@@ -127,7 +133,8 @@ def test_saved_labels_become_tags_training_runs_and_the_next_mask_is_of_the_new_
     assert "Epoch[1] Metrics -- tag_accuracy" in server.told()  # progress is in the log
 
 
-def test_a_training_in_the_background_tells_its_progress_and_can_be_stopped(server):
+def test_a_training_in_the_background_tells_its_progress_and_can_be_stopped(server, tmp_path):
+    tag_two_cases(server, tmp_path)
     served = server.app / "model" / MODEL / "models" / "model.pt"
     weights = served.read_bytes()
     assert server.train(MODEL, sync=False, max_epochs=5000).status_code == 200
@@ -142,7 +149,8 @@ def test_a_training_in_the_background_tells_its_progress_and_can_be_stopped(serv
     assert served.read_bytes() == weights
 
 
-def test_ctrl_c_ends_the_server_and_its_training(server):
+def test_ctrl_c_ends_the_server_and_its_training(server, tmp_path):
+    tag_two_cases(server, tmp_path)
     assert server.train(MODEL, sync=False, max_epochs=5000).status_code == 200
     until_it_trains(server)
     server.stop()  # says what stayed behind
