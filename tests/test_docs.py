@@ -62,7 +62,7 @@ FOREIGN = {
     "help",
     "epoch",
     "tracking",
-    *("args_file", "ckpt_file", "filepath"),  # of trt_export
+    *("args_file", "ckpt_file", "filepath", "input_shape"),  # of trt_export and onnx_export
     *("tracking_uri", "run_name", "experiment_name", "backend"),  # of MLflow
     *("app", "conf", "host", "port", "studies"),  # monailabel start_server
 }

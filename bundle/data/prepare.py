@@ -18,6 +18,7 @@ from bundle.data.split_plan import SplitPlan, plan_splits, write_plan
 from bundle.data.splits import Splits, check_tags_cover
 from bundle.data.tags import read_tags
 
+CHAIN = Path(__file__).resolve().parents[2] / "scripts" / "run_chain.py"
 POOLINGS = 3  # of the paper's network; ours has 2
 
 
@@ -103,6 +104,8 @@ class Preparation:
 
     def _next(self) -> str:
         """The whole chain, or prediction where there is no tag to train on."""
+        if not CHAIN.is_file():  # in a packed bundle
+            return f"the commands in docs/README.md, with {self.output_dir} as D"
         action, overlay = "monai.bundle run --config_file configs/inference.yaml", ""
         if any((self._tags(splits["train"]) >= 0).any() for splits in self.splits):
             action = "scripts.run_chain"

@@ -103,8 +103,9 @@ class PseudoLabelSliceDataset(SliceDataset):
         """Map as slices (S, H, W)."""
         if not path.is_file():
             raise FileNotFoundError(
-                f"case {case.case}: its map {path} is missing; run configs/inference.yaml with --save_also cams and "
-                f"--split train (or all) first, and give its cams/fused as `labels_dir`"
+                f"case {case.case}: its map {path} is missing; run the classifiers' inference with --save_also cams "
+                f"and --split train (or all) first (configs/inference.yaml, or configs/inference.json of a bundle of "
+                f"classifiers), and give its cams/fused as `labels_dir`"
             )
         image = nib.Nifti1Image.from_filename(path)
         if image.shape != case.geometry.shape or not np.allclose(

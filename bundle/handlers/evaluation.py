@@ -170,7 +170,7 @@ def _check_masks(scores: Sequence[CaseScores]) -> None:
         raise ValueError(
             f"none of {len(scores)} cases ({scores[0].case} …) has a true mask, expected at least one to score; "
             "prepare the data with masks, name them as `label` in the datalist or as mask in `patterns`, or "
-            "run configs/inference.yaml instead"
+            "run inference instead"
         )
 
 

@@ -21,8 +21,8 @@ def join_process_group() -> torch.device:
     """
     if "LOCAL_RANK" not in os.environ:
         raise ValueError(
-            "configs/run_multi_gpu.yaml: expected to be started by torchrun, found no LOCAL_RANK; begin the command "
-            "with torchrun --standalone --nproc_per_node 2 -m monai.bundle, or leave the file out"
+            "several processes: expected to be started by torchrun, found no LOCAL_RANK; begin the command "
+            "with torchrun --standalone --nproc_per_node 2 -m monai.bundle, or leave out the config of several GPUs"
         )
     device = torch.device("cpu")
     if torch.cuda.is_available():

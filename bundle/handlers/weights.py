@@ -14,6 +14,7 @@ from ignite.engine import Engine, Events
 from bundle.configuration import MODEL_IDS, differing_ids, settings_beside
 from bundle.data import CaseDataset
 
+PACKED = " (of a packed bundle: that bundle's own configs)"  # each holds those of one stage
 KNOWN_CASES = "cases that were used to train or select"  # how a warning begins, by which it can be silenced
 
 
@@ -128,10 +129,12 @@ class LoadWeights:
         if segmenter and not reads_probabilities:
             return (
                 "it is a segmenter's: use configs/inference_selftrain.yaml, or configs/evaluate.yaml with "
-                "configs/method_selftrain.yaml merged after it"
+                f"configs/method_selftrain.yaml merged after it{PACKED}"
             )
         if reads_probabilities and not segmenter and not _reads_probabilities(trained):
-            return "it is the CAM stage's: use configs/inference.yaml, or configs/evaluate.yaml alone"
+            return (
+                f"it is the CAM stage's: use configs/inference.yaml, or configs/evaluate.yaml alone{PACKED}"
+            )
         return "give the same overlays and options as in training"
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from bundle.configuration import BUNDLE_ROOT
+from bundle.packing.card_sections import sections
 from bundle.packing.run_folder import TrainedRun
+from bundle.packing.sides import Sides
 
 CARD = BUNDLE_ROOT / "docs" / "README.md"
 PHANTOM_LICENCE = """\
@@ -24,27 +28,6 @@ loss, or injury to subjects or patients resulting from the use or misuse of this
 OTHER_LICENCE = """\
 The weights were trained on data that are not part of this bundle. Whether and how such weights may be passed on
 depends on the terms of those data: ask whoever packed this bundle.
-"""
-COMMANDS = """\
-## Commands
-
-From the folder of this bundle, with the packages in `configs/metadata.json` installed (`D` a data set that
-`scripts.prepare_data` made, `R` where to write, `SCANS` raw scans in the BraTS or decathlon layout or one 4D file a
-case; any tree with `--patterns`):
-
-```bash
-python -m monai.bundle run --config_file configs/inference.json --dataset_dir SCANS --output_dir R
-python -m monai.bundle run --config_file configs/evaluate.json --dataset_dir D --output_dir R
-python -m scripts.prepare_data brats --input_dir BraTS --output_dir D --tags tags.csv
-python -m monai.bundle run training --config_file configs/train.json --dataset_dir D --output_dir R{training}
-torchrun --standalone --nproc_per_node 2 -m monai.bundle run training \\
-  --config_file "['configs/train.json','configs/multi_gpu_train.json']" --dataset_dir D --output_dir R{training}
-python -m scripts.verify .
-```
-
-`run` also works from anywhere by the absolute path of a config. Other commands of `monai.bundle` (`ckpt_export`,
-`verify_net_in_out`, `load` in Python) find the code in `bundle/` from this folder, or from elsewhere after
-`export PYTHONPATH=` followed by its path.
 """
 
 
@@ -64,25 +47,22 @@ def trained_on(run: TrainedRun) -> str:
     return f"{run.training_cases} cases of the packer's own data (source: {run.source})"
 
 
-def model_card(run: TrainedRun, name: str, seen: str) -> str:
-    """``docs/README.md``: what the weights were trained on, what is packed, and the project's model card.
+def model_card(run: TrainedRun, name: str, seen: str, metadata: Mapping[str, Any], sides: Sides) -> str:
+    """``docs/README.md``: what the weights were trained on, what is packed, and the rest of the project's model card.
 
     Args:
         run: what is packed.
         name: of the bundle.
         seen: what the weights were trained on.
+        metadata: of the bundle.
+        sides: what the network takes.
     """
-    text = CARD.read_text(encoding="utf-8")
-    commands = COMMANDS.format(training=" --labels_dir MAPS" if run.segmenter else "")
-    text = re.sub(
-        r"^## Commands\n.*?(?=^## )", lambda _: commands + "\n", text, flags=re.MULTILINE | re.DOTALL
-    )
-    text = re.sub(r"\[([^\]]+)\]\((?!https?://|#)[^)]+\)", r"\1", text)  # the other documents are not packed
-    stage = (
-        "the segmenter of self-training"
-        if run.segmenter
-        else "one classifier a modality, whose maps are fused"
-    )
+    first, *parts = re.split(r"^## (.+)\n\n", CARD.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    told = dict(zip(parts[::2], parts[1::2], strict=True))
+    told |= {heading: f"{section}\n" for heading, section in sections(run, seen, metadata, sides).items()}
+    text = first + "".join(f"## {heading}\n\n{section}" for heading, section in told.items())
+    text = re.sub(r"\[([^\]]+)\]\((?!https?://|#)[^)]+\)", r"the project's \1", text)  # which is not packed
+    stage = "the segmenter of self-training" if run.segmenter else "classifiers of slice tags"
     facts = [
         f"# {name}",
         f"- **Network**: {stage}; modalities, in this order: {', '.join(run.modalities)}.",

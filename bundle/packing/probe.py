@@ -26,6 +26,7 @@ from monai.data import load_net_with_metadata
 SIDE, SLICES = 32, 6  # of the made-up scans
 SPLITS = {"train": ["001", "002"], "validation": ["003"], "test": ["004"]}
 REMEDIES = {
+    "intensities": "correct `value_range` in configs/metadata.json",
     "properties": "define them under the ids that MONAI's properties name",
     "network": "make configs/metadata.json and `network_def` agree",
     "torchscript": "pack it again, or change what TorchScript cannot read in the network",
@@ -126,14 +127,29 @@ class Probe:
                 raise ValueError(f"{name}: {', '.join(missing)} are missing or under another id")
         return f"of {', '.join(kinds)}"
 
+    def intensities(self) -> str:
+        """What the network sees of the raw cases lies in the metadata's range."""
+        config = ConfigParser.load_config_file(self.config["inference"]) | self._raw("seen")
+        low, high = self._formats()["inputs"]["image"]["value_range"]
+        with self.code():
+            parser = ConfigParser(config)
+            slices = [item["image"].movedim(-1, 0) for item in parser.get_parsed_content("dataset")]
+            normalise = parser.get_parsed_content("slice_normalization")
+        seen = torch.cat(slices if normalise is None else [normalise(image) for image in slices])
+        found = f"{seen.min():.2f} to {seen.max():.2f}"
+        if seen.min() < low or seen.max() > high:
+            raise ValueError(f"expected {low} to {high} in the network's input, found {found}")
+        return f"{found}, within {low} to {high}"
+
     def network(self) -> str:
-        """Channels and types that go in and come out of ``network_def`` are those of the metadata."""
+        """Channels and types that go in and come out of ``network_def`` are the metadata's, at its first sizes."""
         meta = str(self.folder / "configs" / "metadata.json")
         with self.code():
-            verify_net_in_out(
-                "network_def", meta_file=meta, config_file=self.config["inference"], device="cpu"
-            )
-        formats = json.loads(Path(meta).read_text(encoding="utf-8"))["network_data_format"]
+            for size in (1, 2, 3):
+                verify_net_in_out(
+                    "network_def", meta_file=meta, config_file=self.config["inference"], device="cpu", n=size
+                )
+        formats = self._formats()
         counts = (formats["inputs"]["image"]["num_channels"], formats["outputs"]["pred"]["num_channels"])
         return "{} channels in, {} out".format(*counts)
 
@@ -155,8 +171,7 @@ class Probe:
             torch.load(self.folder / "models" / "model.pt", map_location="cpu", weights_only=True)
         )
         network.eval()
-        formats = json.loads((self.folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
-        image = formats["network_data_format"]["inputs"]["image"]
+        image = self._formats()["inputs"]["image"]
         slices = torch.randn(2, image["num_channels"], *[SIDE] * len(image["spatial_shape"]))
         with torch.no_grad():
             wanted = network(slices)
@@ -176,6 +191,10 @@ class Probe:
             yield
         finally:
             _forget(str(self.folder))
+
+    def _formats(self) -> dict[str, Any]:
+        metadata = json.loads((self.folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
+        return metadata["network_data_format"]
 
     def _patterns(self) -> dict[str, str]:
         return {name: f"{{case}}/{name}.nii.gz" for name in [*self.modalities, "mask"]}
@@ -209,6 +228,7 @@ def main(folder: Path, scratch: Path) -> None:
     checks: dict[str, Callable[[Probe], str | None]] = {
         "fake data": Probe.data,
         "properties": Probe.properties,
+        "intensities": Probe.intensities,
         "network": Probe.network,
         "torchscript": Probe.torchscript,
         "training": Probe.run_training,

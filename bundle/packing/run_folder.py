@@ -41,6 +41,11 @@ class TrainedRun:
         return "labels_dir" in self.settings
 
     @property
+    def saw_masks(self) -> bool:
+        """Whether it learnt from masks, as the upper bounds do that others are compared with."""
+        return "MaskSliceDataset" in str(self.settings.get("training_slices"))
+
+    @property
     def modalities(self) -> list[str]:
         return name_list(self.settings["modalities"])
 

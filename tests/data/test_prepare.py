@@ -19,7 +19,7 @@ import yaml
 from bundle.data.cache import PreparedCase
 from bundle.data.case_job import CaseJob, DiskFullError
 from bundle.data.datalists import recorded_patterns
-from bundle.data.prepare import PrepareOptions, prepare_cohort
+from bundle.data.prepare import Preparation, PrepareOptions, prepare_cohort
 from bundle.data.readers import find_brats
 from bundle.data.sources import prepare_source
 from scripts.prepare_data import prepare_data
@@ -422,6 +422,12 @@ def test_a_phantom_is_made_once_and_prepared_like_any_scan(tmp_path, capsys):
     assert 1 in tags_of(tmp_path, splits["train"][0])
     with pytest.raises(ValueError, match="holds another or an unfinished phantom"):
         prepare_data("phantom", **{**arguments, "subjects": "2,1,1"})
+
+
+def test_where_there_is_no_chain_the_card_tells_what_is_next(tmp_path, monkeypatch):
+    monkeypatch.setattr("bundle.data.prepare.CHAIN", tmp_path / "run_chain.py")  # a packed bundle has none
+    last = Preparation(tmp_path, []).summary().splitlines()[-1]
+    assert last == f"Next: the commands in docs/README.md, with {tmp_path} as D"
 
 
 def test_a_folder_is_read_by_patterns_given_as_text(cohort, tmp_path):

@@ -149,7 +149,9 @@ def test_cases_without_masks_are_listed_and_not_scored(tmp_path, capsys):
 
 
 def test_no_mask_at_all_is_an_error_at_the_end(tmp_path):
-    with pytest.raises(ValueError, match=r"none of 4 cases \(case 0 …\) has a true mask.*inference\.yaml"):
+    with pytest.raises(
+        ValueError, match=r"none of 4 cases \(case 0 …\) has a true mask.*or run inference instead"
+    ):
         run_evaluator(EvaluationReport(tmp_path, NAMES), mask=None)
     assert not (tmp_path / "metrics.csv").exists()
 

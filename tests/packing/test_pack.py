@@ -14,14 +14,18 @@ import yaml
 from monai.bundle import ConfigParser
 from monai.data import load_net_with_metadata
 
+from bundle.data import NormalizeByForegroundd, read_tags
+from bundle.data.slices import foreground_statistics
 from bundle.packing import PackOptions, demands, pack
 from bundle.packing.archive import LARGE_BYTES, write_large_files
-from bundle.packing.card import PHANTOM_LICENCE, data_licence, trained_on
-from bundle.packing.described import packed_metadata
+from bundle.packing.card import PHANTOM_LICENCE, data_licence, model_card, trained_on
+from bundle.packing.described import FARTHEST, packed_metadata
 from bundle.packing.packed_configs import packed_configs, read_config
 from bundle.packing.run_folder import open_run
+from bundle.packing.sides import Sides, sides_of
 from bundle.packing.tasks import TASKS_FILE, find_task
 from scripts import pack as command
+from tests.contracts.test_imports import imported_modules
 from tests.packing.conftest import NAME, SEEN
 from tests.running import SIZE, TRAINING, merged
 
@@ -165,11 +169,152 @@ def test_the_card_names_only_what_the_bundle_has(kind, request):
     card = (folder / "docs" / "README.md").read_text()
     assert card.startswith(f"Weights trained on {SEEN}.\n")
     assert not re.search(r"\]\((?!https?://|#)", card), "a link to a document that is not packed"
-    commands = card[card.index("## Commands") : card.index("## Limits")]
-    files = set(re.findall(r"configs/\w+\.\w+", commands))
+    files = set(re.findall(r"configs/\w+\.\w+", card))
     assert files
-    for name in (*files, *(f"scripts/{n}.py" for n in re.findall(r"-m scripts\.(\w+)", commands))):
+    own = re.sub(r"the project's `?[\w.]+`?", "", card)
+    scripts = set(re.findall(r"scripts\.(\w+)", own))
+    assert scripts == {"prepare_data", "verify"}
+    for name in (*files, *(f"scripts/{script}.py" for script in scripts)):
         assert (folder / name).is_file(), name
+    assert not re.search(r"\w\.md\b|\.yaml|`make ", own)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_cards_commands_make_what_they_need_in_turn(kind, request):
+    folder = request.getfixturevalue(kind)
+    card, metadata = (folder / "docs" / "README.md").read_text(), read(folder, "metadata")
+    lines = card.replace("\\\n", "").splitlines()
+    pinned = dict(
+        word.split("==") for word in next(n for n in lines if n.startswith("pip install")).split()[2:]
+    )
+    own = {
+        n: metadata[f"{m}_version"]
+        for n, m in {"monai": "monai", "torch": "pytorch", "numpy": "numpy"}.items()
+    }
+    assert pinned == own | metadata["required_packages_version"]
+    made = card.index("-m scripts.prepare_data brats")
+    assert (
+        made < card.index("configs/inference.json --dataset_dir SCANS") < card.index("configs/evaluate.json")
+    )
+    assert ("`MAPS` holds a map of each training case" in card) == ("--labels_dir MAPS" in card)
+    assert ("--labels_dir MAPS" in card) == (kind == "segmenter_dir")
+
+
+def test_the_cards_tags_can_be_read(bundle_dir, tmp_path):
+    (example,) = re.findall(r"```csv\n(.*?)```", (bundle_dir / "docs" / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "tags.csv").write_text(example)
+    assert read_tags(tmp_path / "tags.csv").cases
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "others"),
+    [
+        (
+            "bundle_dir",
+            (
+                "One `CamUNet` per modality",
+                "`RankPooling`",
+                "lowest `tag_cross_entropy`",
+                "1 epochs of all slices",
+            ),
+            ("BasicUNet", "The last epoch", "early_fusion"),
+        ),
+        (
+            "segmenter_dir",
+            (
+                "One `BasicUNet` for all modalities",
+                "`TopSharePooling`",
+                "The last epoch is kept",
+                "Maps: early_fusion",
+            ),
+            ("CamUNet", "RankPooling", "lowest"),
+        ),
+    ],
+)
+def test_the_card_tells_this_runs_training_and_maps(kind, said, others, request):
+    card = (request.getfixturevalue(kind) / "docs" / "README.md").read_text()
+    assert [words for words in said if words not in card] == []
+    assert [words for words in others if words in card] == []
+
+
+def test_the_card_of_a_run_that_saw_masks_says_so(segmenter):
+    run = open_run(segmenter)
+    taught = replace(run, settings={**run.settings, "training_slices": "bundle.data.MaskSliceDataset"})
+    network = read_network(segmenter)
+    sides = sides_of(network, 2)
+    metadata = packed_metadata(taught, {}, network, sides, SEEN)
+    card = model_card(taught, NAME, SEEN, metadata, sides)
+    assert "learnt from masks" in card
+    assert "no mask" not in card + metadata["description"]
+    assert "MAPS" not in card
+
+
+@pytest.mark.parametrize(
+    ("kind", "channels", "told"), [("trained", 2, "2, 4, 6, …"), ("segmenter", 1, "32, 33, 34, …")]
+)
+def test_the_sides_that_are_told_are_those_that_the_network_takes(kind, channels, told, request):
+    run_dir = request.getfixturevalue(kind)
+    network, sides = read_network(run_dir).eval(), sides_of(read_network(run_dir), 2)
+    folder = request.getfixturevalue("bundle_dir" if kind == "trained" else "segmenter_dir")
+    for tensor in ("inputs", "outputs"):
+        part = read(folder, "metadata")["network_data_format"][tensor][
+            "image" if tensor == "inputs" else "pred"
+        ]
+        assert part["spatial_shape"] == [sides.rule, sides.rule]
+    card = (folder / "docs" / "README.md").read_text()
+    assert f"(B, 2, H, W), normalised, within -14.2 to 14.2; each side of {told} pixels" in card
+    assert f"(B, {channels}, H, W)" in card
+    listed = {eval(sides.rule, {"n": n}) for n in range(1, 70)}
+    for side in range(1, 70):
+        try:
+            with torch.no_grad():
+                assert network(torch.zeros(1, 2, side, side)).shape == (1, channels, side, side)
+            taken = True
+        except ValueError:
+            taken = False
+        assert taken == (side in listed), side
+
+
+def test_sides_are_told_by_their_first_three_and_by_a_rule():
+    assert (str(Sides(16, 8, 2)), Sides(16, 8, 2).rule) == ("16, 24, 32, …", "8*n+8")
+    assert (str(Sides(1, 1, 2)), Sides(1, 1, 2).rule) == ("1, 2, 3, …", "n")
+    with pytest.raises(ValueError, match="network_def: expected to take slices of 64, 96 and 128"):
+        sides_of(torch.nn.Conv2d(2, 1, 3), 2)  # which gives smaller maps
+
+
+@pytest.mark.parametrize("voxels", [1, 2, 10, 199, 200, 201, 202, 400, 1000])
+def test_no_clipped_intensity_lies_beyond_the_range_that_is_told(voxels):
+    highest = 0.0
+    for bright in range(1, voxels // 20 + 2):
+        image = torch.zeros(1, 1, voxels)
+        image[..., :bright] = 1.0e4
+        inside = torch.ones(1, voxels, dtype=torch.bool)
+        statistics = torch.from_numpy(foreground_statistics(image.numpy(), inside.numpy()))
+        data = {"image": image, "statistics": statistics, "foreground": inside[None]}
+        highest = max(highest, float(NormalizeByForegroundd("image")(data)["image"].abs().max()))
+    assert highest <= FARTHEST
+    assert (
+        voxels != 5001 or highest > 14
+    )  # 26 of 5001 voxels are bright: sqrt(4975 / 26) = 13.8; 25: clipped between
+
+
+def test_slices_z_scored_by_themselves_have_another_range(trained):
+    run, network = open_run(trained), read_network(trained)
+    alone = replace(run, settings={**run.settings, "slice_normalization": {"_target_": "SliceNormalization"}})
+    metadata = packed_metadata(alone, {}, network, sides_of(network, 2), SEEN)
+    assert metadata["network_data_format"]["inputs"]["image"]["value_range"] == [-32.0, 32.0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_packed_code_imports_what_is_not_packed(kind, request):
+    folder = request.getfixturevalue(kind)
+    for path in [*(folder / "bundle").rglob("*.py"), *(folder / "scripts").rglob("*.py")]:
+        package = ".".join(path.relative_to(folder).parts[:-1])
+        for module in imported_modules(path.read_text(), package):
+            first, *rest = module.split(".")
+            if first in ("bundle", "scripts") and rest:
+                place = folder / first / rest[0]
+                assert place.is_dir() or place.with_suffix(".py").is_file(), (path, module)
 
 
 def test_the_phantom_tells_itself_and_other_data_want_words(trained):
@@ -224,7 +369,7 @@ def test_what_cannot_be_packed_is_refused_before_anything_is_written(trained, tm
 def test_another_task_is_packed_by_its_name(trained):
     run, network = open_run(trained), read_network(trained)
     task = find_task("prostate_mri_weakly_supervised_segmentation")
-    assert packed_metadata(run, task, network, SEEN)["task"] == task["task"]
+    assert packed_metadata(run, task, network, sides_of(network, 2), SEEN)["task"] == task["task"]
     assert "prostate" in task["task"]
     assert all(re.fullmatch(demands.NAME, name) for name in yaml.safe_load(TASKS_FILE.read_text()))
 

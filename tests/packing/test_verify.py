@@ -115,7 +115,16 @@ def test_a_packed_bundle_passes_every_check_and_stays_as_it_was(kind, request, c
     found = verify(folder)
     assert [str(finding) for finding in found if not finding.ok] == []
     assert [finding.check for finding in found[len(checks.CHECKS) :]] == [
-        *("fake data", "properties", "network", "torchscript", "training", "inference", "evaluation")
+        *(
+            "fake data",
+            "properties",
+            "intensities",
+            "network",
+            "torchscript",
+            "training",
+            "inference",
+            "evaluation",
+        )
     ]
     assert contents(folder) == before
 
@@ -126,14 +135,18 @@ def test_workflows_that_do_not_run_are_told_each_for_itself(own_copy):
     change(configs / "inference.json", lambda config: config.pop("inferer"))
     change(
         configs / "metadata.json",
-        lambda m: m["network_data_format"]["outputs"]["pred"].update(num_channels=7),
+        lambda m: (
+            m["network_data_format"]["outputs"]["pred"].update(num_channels=7)
+            or m["network_data_format"]["inputs"]["image"].update(value_range=[-1, 5])
+        ),
     )
     state = torch.load(own_copy / "models" / "model.pt", weights_only=True)
     torch.save({name: value + 1 for name, value in state.items()}, own_copy / "models" / "model.pt")
     failed = {finding.check: finding.told for finding in verify_workflows(own_copy) if not finding.ok}
-    assert set(failed) == {"training", "properties", "inference", "network", "torchscript"}
+    assert set(failed) == {"training", "properties", "inference", "intensities", "network", "torchscript"}
     assert "division by zero" in failed["training"]
     assert "inferer" in failed["properties"]
+    assert "expected -1 to 5 in the network's input, found -" in failed["intensities"]
     assert "`2` doesn't match: `7`" in failed["network"]
     assert "model.ts gives other values" in failed["torchscript"]
 
