@@ -10,7 +10,6 @@ from typing import Any
 from bundle.configuration import BUNDLE_ROOT
 from bundle.packing.card_sections import sections
 from bundle.packing.run_folder import TrainedRun
-from bundle.packing.sides import Sides
 
 CARD = BUNDLE_ROOT / "docs" / "README.md"
 PHANTOM_LICENCE = """\
@@ -47,7 +46,7 @@ def trained_on(run: TrainedRun) -> str:
     return f"{run.training_cases} cases of the packer's own data (source: {run.source})"
 
 
-def model_card(run: TrainedRun, name: str, seen: str, metadata: Mapping[str, Any], sides: Sides) -> str:
+def model_card(run: TrainedRun, name: str, seen: str, metadata: Mapping[str, Any]) -> str:
     """``docs/README.md``: what the weights were trained on, what is packed, and the rest of the project's model card.
 
     Args:
@@ -55,11 +54,10 @@ def model_card(run: TrainedRun, name: str, seen: str, metadata: Mapping[str, Any
         name: of the bundle.
         seen: what the weights were trained on.
         metadata: of the bundle.
-        sides: what the network takes.
     """
     first, *parts = re.split(r"^## (.+)\n\n", CARD.read_text(encoding="utf-8"), flags=re.MULTILINE)
     told = dict(zip(parts[::2], parts[1::2], strict=True))
-    told |= {heading: f"{section}\n" for heading, section in sections(run, seen, metadata, sides).items()}
+    told |= {heading: f"{section}\n" for heading, section in sections(run, seen, metadata).items()}
     text = first + "".join(f"## {heading}\n\n{section}" for heading, section in told.items())
     text = re.sub(r"\[([^\]]+)\]\((?!https?://|#)[^)]+\)", r"the project's \1", text)  # which is not packed
     stage = "the segmenter of self-training" if run.segmenter else "classifiers of slice tags"

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from bundle.inferers.postprocessing import EXTRAS
+from bundle.packing.described import SIDE
 from bundle.packing.run_folder import TrainedRun
-from bundle.packing.sides import Sides
 
 WIDTH = 118
 CLASSIFIERS = (
@@ -75,20 +75,19 @@ case,slice,tag
 """
 
 
-def sections(run: TrainedRun, seen: str, metadata: Mapping[str, Any], sides: Sides) -> dict[str, str]:
+def sections(run: TrainedRun, seen: str, metadata: Mapping[str, Any]) -> dict[str, str]:
     """Text by heading.
 
     Args:
         run: what is packed.
         seen: what the weights were trained on.
         metadata: of the bundle.
-        sides: what the network takes.
     """
     return {
         "Overview": _overview(run, metadata),
         "Data": _data(run, seen, metadata),
         "Training configuration": _training(run),
-        "Input and output": _input_and_output(run, metadata, sides),
+        "Input and output": _input_and_output(run, metadata),
         "Commands": _commands(run, metadata),
     }
 
@@ -147,13 +146,13 @@ def _views(run: TrainedRun) -> str:
     return f"One view a step, warped by {kinds}{changed}."
 
 
-def _input_and_output(run: TrainedRun, metadata: Mapping[str, Any], sides: Sides) -> str:
+def _input_and_output(run: TrainedRun, metadata: Mapping[str, Any]) -> str:
     image = metadata["network_data_format"]["inputs"]["image"]
     pred = metadata["network_data_format"]["outputs"]["pred"]
     low, high = image["value_range"]
-    axes = ", ".join("HWD"[: sides.axes])
+    axes = ", ".join("HWD"[: len(image["spatial_shape"])])
     names = ["early_fusion"] if _fused_early(run) else run.modalities
-    sizes = f"each side of {sides} pixels"
+    sizes = f"each side a multiple of {SIDE} pixels"
     shape = f"(B, {image['num_channels']}, {axes})"
     rows = {
         "network input": f"float32 {shape}, normalised, within {low} to {high}; {sizes}",

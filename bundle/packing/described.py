@@ -11,27 +11,26 @@ from torch import nn
 
 from bundle.configuration import BUNDLE_ROOT
 from bundle.packing.run_folder import TrainedRun
-from bundle.packing.sides import Sides
 
 METADATA = BUNDLE_ROOT / "metadata.json"
 SEGMENTER = (
     "A segmenter that saw no mask: it learnt from the class activation maps of classifiers of slice tags."
 )
+SIDE = 32  # pixels: every backbone here takes slices whose sides are multiples of this; most take others, too
 # SD that an intensity clipped at the 99.5 percentile lies from the mean at most: 0.5 % of the foreground lie there,
 # and by Cantelli's inequality not beyond sqrt(199) = 14.1; the rest is for rounding.
 FARTHEST = 14.2
 
 
 def packed_metadata(
-    run: TrainedRun, task: Mapping[str, Any], network: nn.Module, sides: Sides, seen: str
+    run: TrainedRun, task: Mapping[str, Any], network: nn.Module, seen: str
 ) -> dict[str, Any]:
     """``configs/metadata.json`` of a packed run.
 
     Args:
         run: what is packed.
         task: fields that differ for the task.
-        network: the run's, which tells the number of channels.
-        sides: what it takes.
+        network: the run's, which tells the numbers of channels and axes.
         seen: what the weights were trained on.
     """
     found = {**json.loads(METADATA.read_text(encoding="utf-8")), **task}
@@ -39,7 +38,8 @@ def packed_metadata(
     image, pred = formats["inputs"]["image"], formats["outputs"]["pred"]
     shown = {name.lower(): name for name in image["channel_def"].values()}
     names = [shown.get(modality, modality.upper()) for modality in run.modalities]
-    channels = _channels(network, len(names), sides)
+    axes = 3 if any(isinstance(module, nn.Conv3d) for module in network.modules()) else 2
+    channels = _channels(network, len(names), axes)
     kind = "log odds" if run.segmenter else "evidence"
     of_branch = (
         names if channels % len(names) == 0 and not run.settings["early_fusion"] else ["all modalities"]
@@ -51,7 +51,7 @@ def packed_metadata(
         for channel in range(each)
     ]
     for part, labels in ((image, names), (pred, described)):
-        part["spatial_shape"] = [sides.rule] * sides.axes
+        part["spatial_shape"] = [f"{SIDE}*n"] * axes
         if list(part["channel_def"].values()) != labels:
             part["num_channels"] = len(labels)
             part["channel_def"] = {str(place): label for place, label in enumerate(labels)}
@@ -75,9 +75,9 @@ def _farthest(run: TrainedRun) -> float:
     )
 
 
-def _channels(network: nn.Module, modalities: int, sides: Sides) -> int:
+def _channels(network: nn.Module, modalities: int, axes: int) -> int:
     """Channels that come out of a network."""
     device = next(network.parameters()).device
     with torch.no_grad():
-        slices = torch.zeros(1, modalities, *[sides.least] * sides.axes, device=device)
+        slices = torch.zeros(1, modalities, *[SIDE] * axes, device=device)
         return int(network.eval()(slices).shape[1])

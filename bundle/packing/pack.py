@@ -26,7 +26,6 @@ from bundle.packing.card import data_licence, model_card, trained_on
 from bundle.packing.described import packed_metadata
 from bundle.packing.packed_configs import packed_configs
 from bundle.packing.run_folder import TrainedRun, open_run
-from bundle.packing.sides import sides_of
 from bundle.packing.tasks import DEFAULT_TASK, find_task
 
 # What works with a packed bundle's configs alone; the rest merges the project's own.
@@ -92,11 +91,10 @@ def pack(options: PackOptions) -> Packed:
         write_json(partial / "configs" / f"{name}.json", config)
     shutil.copyfile(CONFIG_DIR / "logging.conf", partial / "configs" / "logging.conf")
     network = ConfigParser(configs["inference"]).get_parsed_content("network_def")
-    sides = sides_of(network, len(run.modalities))
-    metadata = packed_metadata(run, task, network, sides, seen)
+    metadata = packed_metadata(run, task, network, seen)
     write_json(partial / "configs" / "metadata.json", metadata)
     shutil.copyfile(BUNDLE_ROOT / "LICENSE", partial / "LICENSE")
-    card = model_card(run, options.name, seen, metadata, sides)
+    card = model_card(run, options.name, seen, metadata)
     (partial / "docs" / "README.md").write_text(card, encoding="utf-8")
     (partial / "docs" / "data_license.txt").write_text(data_licence(run, options.licence), encoding="utf-8")
     shutil.copyfile(run.weights, partial / "models" / "model.pt")

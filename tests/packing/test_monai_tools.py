@@ -189,7 +189,6 @@ def test_it_is_exported_to_onnx(packed_code, tmp_path):
         ckpt_file=str(packed_code / "models" / "model.pt"),
         meta_file=config(packed_code, "metadata"),
         config_file=config(packed_code, "inference"),
-        input_shape=[1, 2, 32, 32],  # else the smallest side, which the graph then keeps
     )
     model = onnx.load(tmp_path / "model.onnx")
     onnx.checker.check_model(model)

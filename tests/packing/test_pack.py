@@ -22,7 +22,6 @@ from bundle.packing.card import PHANTOM_LICENCE, data_licence, model_card, train
 from bundle.packing.described import FARTHEST, packed_metadata
 from bundle.packing.packed_configs import packed_configs, read_config
 from bundle.packing.run_folder import open_run
-from bundle.packing.sides import Sides, sides_of
 from bundle.packing.tasks import TASKS_FILE, find_task
 from scripts import pack as command
 from tests.contracts.test_imports import imported_modules
@@ -241,45 +240,26 @@ def test_the_card_of_a_run_that_saw_masks_says_so(segmenter):
     run = open_run(segmenter)
     taught = replace(run, settings={**run.settings, "training_slices": "bundle.data.MaskSliceDataset"})
     network = read_network(segmenter)
-    sides = sides_of(network, 2)
-    metadata = packed_metadata(taught, {}, network, sides, SEEN)
-    card = model_card(taught, NAME, SEEN, metadata, sides)
+    metadata = packed_metadata(taught, {}, network, SEEN)
+    card = model_card(taught, NAME, SEEN, metadata)
     assert "learnt from masks" in card
     assert "no mask" not in card + metadata["description"]
     assert "MAPS" not in card
 
 
-@pytest.mark.parametrize(
-    ("kind", "channels", "told"), [("trained", 2, "2, 4, 6, …"), ("segmenter", 1, "32, 33, 34, …")]
-)
-def test_the_sides_that_are_told_are_those_that_the_network_takes(kind, channels, told, request):
-    run_dir = request.getfixturevalue(kind)
-    network, sides = read_network(run_dir).eval(), sides_of(read_network(run_dir), 2)
+@pytest.mark.parametrize(("kind", "channels"), [("trained", 2), ("segmenter", 1)])
+def test_the_network_takes_the_sides_that_are_told(kind, channels, request):
+    network = read_network(request.getfixturevalue(kind)).eval()
     folder = request.getfixturevalue("bundle_dir" if kind == "trained" else "segmenter_dir")
-    for tensor in ("inputs", "outputs"):
-        part = read(folder, "metadata")["network_data_format"][tensor][
-            "image" if tensor == "inputs" else "pred"
-        ]
-        assert part["spatial_shape"] == [sides.rule, sides.rule]
+    formats = read(folder, "metadata")["network_data_format"]
+    assert formats["inputs"]["image"]["spatial_shape"] == ["32*n", "32*n"]
+    assert formats["outputs"]["pred"]["spatial_shape"] == ["32*n", "32*n"]
     card = (folder / "docs" / "README.md").read_text()
-    assert f"(B, 2, H, W), normalised, within -14.2 to 14.2; each side of {told} pixels" in card
+    assert "(B, 2, H, W), normalised, within -14.2 to 14.2; each side a multiple of 32 pixels" in card
     assert f"(B, {channels}, H, W)" in card
-    listed = {eval(sides.rule, {"n": n}) for n in range(1, 70)}
-    for side in range(1, 70):
-        try:
-            with torch.no_grad():
-                assert network(torch.zeros(1, 2, side, side)).shape == (1, channels, side, side)
-            taken = True
-        except ValueError:
-            taken = False
-        assert taken == (side in listed), side
-
-
-def test_sides_are_told_by_their_first_three_and_by_a_rule():
-    assert (str(Sides(16, 8, 2)), Sides(16, 8, 2).rule) == ("16, 24, 32, …", "8*n+8")
-    assert (str(Sides(1, 1, 2)), Sides(1, 1, 2).rule) == ("1, 2, 3, …", "n")
-    with pytest.raises(ValueError, match="network_def: expected to take slices of 64, 96 and 128"):
-        sides_of(torch.nn.Conv2d(2, 1, 3), 2)  # which gives smaller maps
+    for side in (32, 64, 96):
+        with torch.no_grad():
+            assert network(torch.zeros(1, 2, side, side)).shape == (1, channels, side, side)
 
 
 @pytest.mark.parametrize("voxels", [1, 2, 10, 199, 200, 201, 202, 400, 1000])
@@ -301,7 +281,7 @@ def test_no_clipped_intensity_lies_beyond_the_range_that_is_told(voxels):
 def test_slices_z_scored_by_themselves_have_another_range(trained):
     run, network = open_run(trained), read_network(trained)
     alone = replace(run, settings={**run.settings, "slice_normalization": {"_target_": "SliceNormalization"}})
-    metadata = packed_metadata(alone, {}, network, sides_of(network, 2), SEEN)
+    metadata = packed_metadata(alone, {}, network, SEEN)
     assert metadata["network_data_format"]["inputs"]["image"]["value_range"] == [-32.0, 32.0]
 
 
@@ -369,7 +349,7 @@ def test_what_cannot_be_packed_is_refused_before_anything_is_written(trained, tm
 def test_another_task_is_packed_by_its_name(trained):
     run, network = open_run(trained), read_network(trained)
     task = find_task("prostate_mri_weakly_supervised_segmentation")
-    assert packed_metadata(run, task, network, sides_of(network, 2), SEEN)["task"] == task["task"]
+    assert packed_metadata(run, task, network, SEEN)["task"] == task["task"]
     assert "prostate" in task["task"]
     assert all(re.fullmatch(demands.NAME, name) for name in yaml.safe_load(TASKS_FILE.read_text()))
 
