@@ -178,7 +178,9 @@ def tell_cause_last() -> None:
         if cause is not error:
             print(f"\nerror: {cause}", file=sys.stderr)
         if file := os.environ.get(CAUSE_FILE):
-            Path(file).write_text(str(cause), encoding="utf-8")
+            told = isinstance(cause, ValueError | FileNotFoundError)  # our own; others don't say what to do
+            text = str(cause) if told else f"{type(cause).__name__}: {cause}; what it printed above says more"
+            Path(file).write_text(text, encoding="utf-8")
 
     sys.excepthook = report
 

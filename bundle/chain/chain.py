@@ -106,7 +106,7 @@ def run_chain(options: ChainOptions) -> dict[str, Any]:
     write_json(options.output_dir / "chain.json", report)
     print(f"\nmasks by {accepted.name}: {options.output_dir / 'masks'}")
     print(f"new scans: {accepted.command_for_new_scans()}")
-    print("(NEW: their folder; OUT: where masks go; patterns: where in NEW the files of a case lie)")
+    print("(NEW: their folder, laid out as what was prepared; OUT: where masks go)")
     agreement = accepted.agreement.balanced_accuracy
     if agreement < POOR:
         print(
@@ -164,16 +164,16 @@ class _ChainStage:
     def command_for_new_scans(self) -> str:
         """What a user types to draw cases that are not in the data set."""
         files = [f"configs/{name}.yaml" for name in self.inference]
-        patterns = {name: f"{{case}}/{name}.nii.gz" for name in self.options.modalities}
         recorded = recorded_patterns(self.options.dataset_dir)
-        patterns |= {name: recorded[name] for name in (*patterns, "foreground") if name in recorded}
+        wanted = [name for name in (*self.options.modalities, "foreground") if name in recorded]
+        patterns = {"patterns": json.dumps({name: recorded[name] for name in wanted}, ensure_ascii=False)}
         options = {
             "config_file": files[0] if len(files) == 1 else str(files),
             "checkpoint": self.checkpoint,
             "modalities": self.shared["modalities"],
             **self.reading_options,
             "dataset_dir": "NEW",
-            "patterns": json.dumps(patterns, ensure_ascii=False),
+            **(patterns if wanted else {}),  # other sources are found by their layout
             "output_dir": "OUT",
         }
         words = [f"--{name} {shlex.quote(str(value))}" for name, value in options.items()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 import signal
@@ -17,10 +18,16 @@ from typing import Any
 
 from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser
+from monai.bundle import run as bundle_run
 
 from bundle.configuration import BUNDLE_ROOT, CAUSE_FILE, CONFIG_DIR, check_ids
 from bundle.data.cache import write_json
 from bundle.data.names import nearest_name
+
+FROM_OUTSIDE = {int(one): one.name for one in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+MONAI_FLAGS = set(
+    inspect.signature(bundle_run).parameters
+)  # of `monai.bundle run` itself; they are no config ids
 
 
 @dataclass(frozen=True)
@@ -65,13 +72,16 @@ class Stage:
         """
         known = [path.stem for path in CONFIG_DIR.glob("*.yaml")]
         for name in self.configs:
-            if name not in known:
+            if not (CONFIG_DIR / f"{name}.yaml").is_file():
                 raise ValueError(
                     f"{self.title}: there is no overlay configs/{name}.yaml; {nearest_name(name, known)}"
                 )
         parser = ConfigParser()
         parser.read_config([str(CONFIG_DIR / f"{name}.yaml") for name in self.configs])
-        for name, value in self.options.items():
+        given = {name.replace("-", "_"): value for name, value in self.options.items()}
+        for name, value in given.items():
+            if name in MONAI_FLAGS:
+                continue
             try:
                 parser.update({name: DefaultParseValue(str(value))})
             except (LookupError, TypeError, ValueError) as error:
@@ -145,8 +155,8 @@ def run_stage(stage: Stage) -> float:
 
 def _failure(status: int, cause: str) -> str:
     """What is said of a stage that failed; only one that was ended from outside is worth repeating as it is."""
-    if status < 0:
-        name = signal.Signals(-status).name
+    if -status in FROM_OUTSIDE:
+        name = FROM_OUTSIDE[-status]
         return f"it was ended by {name}, expected to run to its end; the same command goes on from here"
     return cause or f"the command ended with exit status {status}, expected 0; what it printed above says why"
 

@@ -85,7 +85,7 @@ def datalist(
 
 
 def recorded_patterns(dataset_dir: str | Path) -> dict[str, str]:
-    """The patterns by which a prepared data set's scans were found, by modality; empty without any."""
+    """The patterns by which a prepared data set's scans were found, by modality; empty where their layout told."""
     return dict(_read_json(Path(dataset_dir) / "dataset.json").get("patterns") or {})
 
 

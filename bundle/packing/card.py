@@ -61,6 +61,7 @@ def model_card(run: TrainedRun, name: str, seen: str, metadata: Mapping[str, Any
     text = first + "".join(f"## {heading}\n\n{section}" for heading, section in told.items())
     text = re.sub(r"\[([^\]]+)\]\((?!https?://|#)[^)]+\)", r"the project's \1", text)  # which is not packed
     stage = "the segmenter of self-training" if run.segmenter else "classifiers of slice tags"
+    stage = "trained on masks" if run.saw_masks else stage
     facts = [
         f"# {name}",
         f"- **Network**: {stage}; modalities, in this order: {', '.join(run.modalities)}.",

@@ -102,7 +102,7 @@ def _data(run: TrainedRun, seen: str, metadata: Mapping[str, Any]) -> str:
     lines = [
         f"- **Trained on**: {seen}.",
         f"- **Masks**: {metadata['pred_classes']}. **Modalities**: MR, co-registered: {', '.join(run.modalities)}.",
-        f"- **Labels**: {metadata['label_classes']}"
+        f"- **Labels**: {'masks' if run.saw_masks else metadata['label_classes']}"
         + ("; maps beside them (`MAPS`, see Commands)." if _maps(run) else "."),
     ]
     return "\n".join(lines) + "\n" + TAGS
@@ -119,7 +119,11 @@ def _training(run: TrainedRun) -> str:
         else "z-scored slice by slice"
     )
     number = f"{of['epoch_slices']} {what.lower()}" if of["epoch_slices"] else f"all {what.lower()}"
-    terms = [f"{name} ({term['weight']})" for name, term in of["loss_terms"].items() if term["weight"] != 0]
+    terms = [
+        f"{name} ({term['weight']})"
+        for name, term in of["loss_terms"].items()
+        if term and term["weight"] != 0
+    ]
     lines = [
         f"{what} of {' x '.join(map(str, sides))}; intensities {normalised}.",
         f"{_networks(run)}; a slice's own logit by `{_class(of['pooling'])}`.",
@@ -136,7 +140,8 @@ def _training(run: TrainedRun) -> str:
 
 def _views(run: TrainedRun) -> str:
     of = run.settings
-    parts = [f"`{_class(part)}`" for part in (of.get("augmentation") or {}).get("parts", [])]
+    augmentation = of.get("augmentation") or {"parts": []}
+    parts = [f"`{_class(part)}`" for part in augmentation.get("parts", [augmentation])]
     changed = f"; intensities changed by {', '.join(parts)}" if parts else ""
     if of.get("warps") is None:
         return f"One view a step{changed}."

@@ -61,7 +61,9 @@ def packed_metadata(
         found["image_classes"] = f"{', '.join(names)} images, normalised as configs/inference.json says"
     if run.source != "phantom":
         found["data_source"] = seen
-    if run.segmenter and not run.saw_masks:
+    if run.saw_masks:
+        found["description"] = "An upper bound, trained on masks."
+    elif run.segmenter:
         found["description"] = SEGMENTER
     if run.scores:
         found["eval_metrics"] = {"mean_dice": round(run.scores["mean"], 4)}

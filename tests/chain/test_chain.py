@@ -277,7 +277,7 @@ def new_scans(capsys) -> dict[str, str]:
     return {flag.removeprefix("--"): value for flag, value in zip(words[::2], words[1::2], strict=True)}
 
 
-def test_the_command_for_new_scans_shows_where_patterns_go(pretend, prepared, tmp_path, capsys):
+def test_the_command_for_new_scans_of_a_layout_has_no_patterns(pretend, prepared, tmp_path, capsys):
     pretend(cam=GOOD)
     run_chain(ChainOptions(prepared, tmp_path, ("t1c", "flair"), rounds=0, cam_options={"width": "2"}))
     assert new_scans(capsys) == {
@@ -286,7 +286,6 @@ def test_the_command_for_new_scans_shows_where_patterns_go(pretend, prepared, tm
         "modalities": "t1c,flair",
         "width": "2",
         "dataset_dir": "NEW",
-        "patterns": '{"t1c": "{case}/t1c.nii.gz", "flair": "{case}/flair.nii.gz"}',
         "output_dir": "OUT",
     }
 

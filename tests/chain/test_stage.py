@@ -166,6 +166,18 @@ def test_what_monai_wrapped_is_the_error_of_the_stage(tmp_path, prepared, capfd)
     assert f"error: {str(told.value).removeprefix('cam: masks: ')}\n" in capfd.readouterr().err
 
 
+def test_flags_of_monai_and_hyphens_are_let_through(stage):
+    given = {**stage.options, "tracking": "configs/tracking.yaml", "batch-size": 4}
+    assert replace(stage, configs=("train",), options=given).merged().get("batch_size") == 4
+
+
+def test_a_stage_that_crashed_by_itself_is_not_to_be_repeated(stage):
+    runner = stage.note.parent.with_name("runner.py")
+    runner.write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    with pytest.raises(ValueError, match=r"exit status -11, expected 0; what it printed above says why"):
+        run_stage(stage)
+
+
 def test_a_stage_that_was_killed_says_that_the_same_command_goes_on(stage):
     runner = stage.note.parent.with_name("runner.py")
     runner.write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
