@@ -92,11 +92,12 @@ def run_chain(options: ChainOptions) -> dict[str, Any]:
         before, after = accepted.agreement, stage.agreement
         row["accepted"] = after.balanced_accuracy >= before.balanced_accuracy - TOLERANCE
         report["stages"].append(row)
+        print(
+            f"\n{stage.name} is {'accepted' if row['accepted'] else 'refused'}: its masks agree with held-out tags in "
+            f"{after.balanced_accuracy:.1%} of slices (balanced), those of {accepted.name} in "
+            f"{before.balanced_accuracy:.1%}; up to {100 * TOLERANCE:.0f} points less are allowed"
+        )
         if not row["accepted"]:
-            print(
-                f"\n{stage.name} is refused: its masks agree with held-out tags in {after.balanced_accuracy:.1%} of "
-                f"slices (balanced), those of {accepted.name} in {before.balanced_accuracy:.1%}"
-            )
             break
         accepted = stage
     report["made_by"] = accepted.name

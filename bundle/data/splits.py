@@ -265,5 +265,6 @@ def check_tags_cover(split: str, tags_by_case: Mapping[str, np.ndarray], positiv
             raise ValueError(
                 f"split {split} (cases {some or 'none'}) should have at least one {word} slice (found "
                 f"{int((tags == 1).sum())} positive, {int((tags == 0).sum())} negative, "
-                f"{int((tags == -1).sum())} untagged); tag more slices or move a case into it"
+                f"{int((tags == -1).sum())} untagged or blank); tag more of them, or draw "
+                f"other splits by --seed or --fractions, or name them by --splits"
             )

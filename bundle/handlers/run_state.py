@@ -134,7 +134,8 @@ class RunState:
         if changed:
             raise ValueError(
                 f"{self.last} is of a run with other settings ({', '.join(changed)} differ); give another "
-                f"--output_dir, or --resume False to start over in this one"
+                f"--output_dir, or --resume False (in a chain: quoted in --cam_training or --segmenter_training) "
+                f"to start over in this one"
             )
         max_epochs = engine.state.max_epochs
         random_by_rank = checkpoint.pop("random_by_rank")
