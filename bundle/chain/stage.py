@@ -25,9 +25,7 @@ from bundle.data.cache import write_json
 from bundle.data.names import nearest_name
 
 FROM_OUTSIDE = {int(one): one.name for one in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
-MONAI_FLAGS = set(
-    inspect.signature(bundle_run).parameters
-)  # of `monai.bundle run` itself; they are no config ids
+MONAI_FLAGS = set(inspect.signature(bundle_run).parameters)  # no config ids
 
 
 @dataclass(frozen=True)
