@@ -14,7 +14,7 @@ from bundle.chain.stage import Stage, run_stage
 from bundle.configuration import reading_overlays, root_cause
 from bundle.data import PreparedCase, datalist, truth_path
 from bundle.data.cache import write_json
-from bundle.data.datalists import recorded_patterns
+from bundle.data.datalists import recorded_reading
 from bundle.data.labels import SEGMENTER_VOLUME_METHOD, VOLUME_METHOD
 from bundle.handlers.weights import KNOWN_CASES
 
@@ -165,16 +165,18 @@ class _ChainStage:
     def command_for_new_scans(self) -> str:
         """What a user types to draw cases that are not in the data set."""
         files = [f"configs/{name}.yaml" for name in self.inference]
-        recorded = recorded_patterns(self.options.dataset_dir)
-        wanted = [name for name in (*self.options.modalities, "foreground") if name in recorded]
-        patterns = {"patterns": json.dumps({name: recorded[name] for name in wanted}, ensure_ascii=False)}
+        recorded = recorded_reading(self.options.dataset_dir)
+        if patterns := recorded.get("patterns"):  # other sources are found by their layout
+            wanted = {*self.options.modalities, recorded.get("reference"), "foreground"}
+            used = {name: pattern for name, pattern in patterns.items() if name in wanted}
+            recorded["patterns"] = json.dumps(used, ensure_ascii=False)
         options = {
             "config_file": files[0] if len(files) == 1 else str(files),
             "checkpoint": self.checkpoint,
             "modalities": self.shared["modalities"],
             **self.reading_options,
             "dataset_dir": "NEW",
-            **(patterns if wanted else {}),  # other sources are found by their layout
+            **recorded,
             "output_dir": "OUT",
         }
         words = [f"--{name} {shlex.quote(str(value))}" for name, value in options.items()]

@@ -22,6 +22,7 @@ from bundle.data.names import nearest_name
 from bundle.data.records import CaseRecord, ImageSource
 from bundle.data.scans import scan_stem
 
+RECORDED = ("patterns", "reference", "affines_from_reference")  # of dataset.json, if they were given to prepare
 PREPARE = "python -m scripts.prepare_data SOURCE --input_dir I --output_dir"
 
 
@@ -84,9 +85,14 @@ def datalist(
     ]
 
 
-def recorded_patterns(dataset_dir: str | Path) -> dict[str, str]:
-    """The patterns by which a prepared data set's scans were found, by modality; empty where their layout told."""
-    return dict(_read_json(Path(dataset_dir) / "dataset.json").get("patterns") or {})
+def recorded_reading(dataset_dir: str | Path) -> dict[str, Any]:
+    """How a prepared data set's scans were found and read, where it was not the usual way: ids of `inference.yaml`.
+
+    Returns:
+        Any of ``patterns`` (by modality), ``reference`` and ``affines_from_reference``.
+    """
+    described = _read_json(Path(dataset_dir) / "dataset.json")
+    return {name: described[name] for name in RECORDED if described.get(name)}
 
 
 def find_datalist(

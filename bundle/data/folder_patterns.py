@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -65,6 +66,12 @@ def find_folder(
                 f"pattern {role}: {patterns[role]} matches nothing in {root}; check its folders and spelling"
             )
     cases = sorted(set().union(*(found[name] for name in asked)))
+    if passed := _case_folders(root, [patterns[name] for name in asked]) - set(cases):
+        warnings.warn(
+            f"{len(passed)} folders of {root} that could be cases hold no file that a pattern matches, so they are "
+            f"passed over: {_some(sorted(passed))}; if they should be cases, correct names or patterns",
+            stacklevel=3,
+        )
     if "mask" in found and not set(found["mask"]) & set(cases):
         raise ValueError(
             f"pattern mask: {patterns['mask']} should give the ids of the images (it gives "
@@ -114,6 +121,21 @@ def _find(root: Path, role: str, pattern: str) -> dict[str, Path]:
             )
         found[case] = path
     return found
+
+
+def _case_folders(root: Path, patterns: Sequence[str]) -> set[str]:
+    """Ids of the folders that stand where patterns have a folder named after the case."""
+    ids: set[str] = set()
+    for pattern in patterns:
+        start, group, rest = pattern.partition(_GROUP)
+        if "/" not in rest or "**" in start:  # no folder's name, or that of any folder
+            continue
+        folder = start + group + rest.split("/")[0]
+        expression = re.compile(_translate(folder))
+        for candidate in glob.glob(folder.replace(_GROUP, "*") + "/", root_dir=root):
+            if match := expression.fullmatch(Path(candidate).as_posix()):
+                ids.add(match["case"])
+    return ids
 
 
 def _translate(pattern: str) -> str:

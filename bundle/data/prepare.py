@@ -158,7 +158,7 @@ def prepare_cohort(
     if options.tags is not None:
         table = read_tags(options.tags, options.first_slice)
         table.check_cases(names)
-    plan = plan_splits(records, options, output_dir)
+    plan = plan_splits(records, options, output_dir, None if table is None else table.positive_cases)
     output_dir.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(output_dir / ".partial", ignore_errors=True)  # of a run that was killed
     jobs = [
@@ -223,6 +223,11 @@ def _write_index(
     patterns: Mapping[str, str] | None,
 ) -> None:
     """Writes the splits, then dataset.json, whose presence says that the data set is whole."""
+    reading = {  # what new scans are to be found and read by as well
+        "patterns": dict(patterns or {}),
+        "reference": options.reference,
+        "affines_from_reference": options.affines_from_reference,
+    }
     write_plan(output_dir, plan, splits)
     write_json(
         output_dir / "dataset.json",
@@ -232,7 +237,7 @@ def _write_index(
             "modalities": list(options.modalities),
             "spatial_size": options.spatial_size,
             "cases": cases,
-            **({} if patterns is None else {"patterns": dict(patterns)}),
+            **{name: value for name, value in reading.items() if value},
         },
     )
 

@@ -32,6 +32,11 @@ python -m monai.bundle run --config_file configs/inference.json --dataset_dir D 
 ```
 
 """
+NORMALISED = {
+    "volume": "clipped to the 0.5 and 99.5 percentile and z-scored per volume inside the foreground",
+    "slice": "z-scored slice by slice",
+    "": "normalised as `configs/train.json` says (`preprocessing`, `slice_normalization`)",
+}
 COMMANDS = """\
 From the folder of this bundle, with its packages:
 
@@ -113,11 +118,6 @@ def _training(run: TrainedRun) -> str:
     three = "patch_size" in of
     what = "Patches" if three else "Slices"
     sides = of["patch_size"] if three else [of["spatial_size"]] * 2
-    normalised = (
-        "clipped to the 0.5 and 99.5 percentile and z-scored per volume inside the foreground"
-        if of.get("slice_normalization") is None
-        else "z-scored slice by slice"
-    )
     number = f"{of['epoch_slices']} {what.lower()}" if of["epoch_slices"] else f"all {what.lower()}"
     terms = [
         f"{name} ({term['weight']})"
@@ -125,7 +125,7 @@ def _training(run: TrainedRun) -> str:
         if term and term["weight"] != 0
     ]
     lines = [
-        f"{what} of {' x '.join(map(str, sides))}; intensities {normalised}.",
+        f"{what} of {' x '.join(map(str, sides))}; intensities {NORMALISED[run.normalised]}.",
         f"{_networks(run)}; a slice's own logit by `{_class(of['pooling'])}`.",
         f"Loss terms and their weights: {', '.join(terms)}.",
         f"`{_class(of['optimizer'])}`, learning rate {of['learning_rate']}, batch {of['batch_size']}, "
@@ -144,23 +144,30 @@ def _views(run: TrainedRun) -> str:
     parts = [f"`{_class(part)}`" for part in augmentation.get("parts", [augmentation])]
     changed = f"; intensities changed by {', '.join(parts)}" if parts else ""
     if of.get("warps") is None:
-        return f"One view a step{changed}."
+        return f"One view a step{_geometry(of)}{changed}."
     kinds = f"{'' if of['warps']['compose'] else 'one of '}{', '.join(of['warps']['kinds'])}"
     if of["train"]["inferer"].get("plain_view", True):
         return f"Two views a step, plain and warped by {kinds}{changed}."
     return f"One view a step, warped by {kinds}{changed}."
 
 
+def _geometry(of: Mapping[str, Any]) -> str:
+    """Transforms that a data set of patches applies to each."""
+    parts = (of.get("geometry") or {}).get("transforms", [])
+    names = dict.fromkeys(f"`{_class(part)}`" for part in parts)  # flips of three axes once
+    return f", moved at random by {', '.join(names)}" if names else ""
+
+
 def _input_and_output(run: TrainedRun, metadata: Mapping[str, Any]) -> str:
     image = metadata["network_data_format"]["inputs"]["image"]
     pred = metadata["network_data_format"]["outputs"]["pred"]
-    low, high = image["value_range"]
+    within = " within {} to {}".format(*image["value_range"]) if image["value_range"] else " without a stated range"
     axes = ", ".join("HWD"[: len(image["spatial_shape"])])
     names = ["early_fusion"] if _fused_early(run) else run.modalities
     sizes = f"each side a multiple of {SIDE} pixels"
     shape = f"(B, {image['num_channels']}, {axes})"
     rows = {
-        "network input": f"float32 {shape}, normalised, within {low} to {high}; {sizes}",
+        "network input": f"float32 {shape}, normalised,{within}; {sizes}",
         "network output": f"(B, {pred['num_channels']}, {axes}), logits without bounds: "
         + ", ".join(pred["channel_def"].values()),
         "workflow input": "scans in NIfTI, MetaImage, NRRD or DICOM: "

@@ -55,8 +55,7 @@ def packed_metadata(
         if list(part["channel_def"].values()) != labels:
             part["num_channels"] = len(labels)
             part["channel_def"] = {str(place): label for place, label in enumerate(labels)}
-    farthest = _farthest(run)
-    image["value_range"] = [-farthest, farthest]
+    image["value_range"] = _value_range(run)
     if list(shown) != run.modalities and "image_classes" not in task:
         found["image_classes"] = f"{', '.join(names)} images, normalised as configs/inference.json says"
     if run.source != "phantom":
@@ -70,11 +69,11 @@ def packed_metadata(
     return found
 
 
-def _farthest(run: TrainedRun) -> float:
-    """What no normalised intensity exceeds; z-scored slice by slice, that is one pixel unlike all others."""
-    return (
-        FARTHEST if run.settings.get("slice_normalization") is None else float(run.settings["spatial_size"])
-    )
+def _value_range(run: TrainedRun) -> list[float]:
+    """What no normalised intensity leaves; empty if that is not known of the run's own normalisation."""
+    sides = run.settings["spatial_size"]  # one pixel unlike all others of its slice lies that many SD away
+    farthest = {"volume": FARTHEST, "slice": float(sides)}.get(run.normalised)
+    return [] if farthest is None else [-farthest, farthest]
 
 
 def _channels(network: nn.Module, modalities: int, axes: int) -> int:

@@ -130,13 +130,16 @@ class Probe:
     def intensities(self) -> str:
         """What the network sees of the raw cases lies in the metadata's range."""
         config = ConfigParser.load_config_file(self.config["inference"]) | self._raw("seen")
-        low, high = self._formats()["inputs"]["image"]["value_range"]
+        expected = self._formats()["inputs"]["image"]["value_range"]
         with self.code():
             parser = ConfigParser(config)
             slices = [item["image"].movedim(-1, 0) for item in parser.get_parsed_content("dataset")]
             normalise = parser.get_parsed_content("slice_normalization")
         seen = torch.cat(slices if normalise is None else [normalise(image) for image in slices])
         found = f"{seen.min():.2f} to {seen.max():.2f}"
+        if not expected:
+            return f"{found}, and the metadata claim no range"
+        low, high = expected
         if seen.min() < low or seen.max() > high:
             raise ValueError(f"expected {low} to {high} in the network's input, found {found}")
         return f"{found}, within {low} to {high}"

@@ -46,6 +46,14 @@ class TrainedRun:
         return "MaskSliceDataset" in str(self.settings.get("training_slices"))
 
     @property
+    def normalised(self) -> str:
+        """``volume`` or ``slice``, as the project's own configs z-score intensities; empty: the packer's own way."""
+        parts = [part.get("_target_", "") for part in self.settings["preprocessing"]["transforms"]]
+        if (of_slices := self.settings.get("slice_normalization")) is not None:
+            return "slice" if of_slices.get("_target_") == "bundle.data.SliceNormalization" else ""
+        return "volume" if parts == ["bundle.data.NormalizeByForegroundd"] else ""
+
+    @property
     def modalities(self) -> list[str]:
         return name_list(self.settings["modalities"])
 

@@ -302,6 +302,19 @@ def test_the_command_for_new_scans_has_the_patterns_of_preparing_without_the_mas
     assert json.loads(new_scans(capsys)["patterns"]) == given
 
 
+def test_the_command_for_new_scans_resamples_them_as_those_that_were_prepared(
+    pretend, prepared, tmp_path, capsys
+):
+    pretend(cam=GOOD)
+    given = {name: f"{{case}}/{name}.nii" for name in ("flair", "t1c", "t2", "adc")}
+    file, reading = prepared / "dataset.json", {"reference": "t2", "affines_from_reference": True}
+    file.write_text(json.dumps({**json.loads(file.read_text()), "patterns": given, **reading}))
+    run_chain(ChainOptions(prepared, tmp_path, rounds=0))
+    printed = new_scans(capsys)
+    assert printed["reference"] == "t2" and printed["affines_from_reference"] == "True"
+    assert set(json.loads(printed["patterns"])) == {"flair", "t1c", "t2"}
+
+
 def test_overlays_of_training_alone_reach_no_stage_that_reads_weights(pretend, prepared, tmp_path):
     ran = pretend(cam=GOOD, segmenter_1=GOOD)
     cam, segmenter = ("method_annealed_pooling", "network_unet1"), ("network_selftrain3d", "run_early_stop")

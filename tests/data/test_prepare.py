@@ -18,7 +18,7 @@ import yaml
 
 from bundle.data.cache import PreparedCase
 from bundle.data.case_job import CaseJob, DiskFullError
-from bundle.data.datalists import recorded_patterns
+from bundle.data.datalists import recorded_reading
 from bundle.data.prepare import Preparation, PrepareOptions, prepare_cohort
 from bundle.data.readers import find_brats
 from bundle.data.sources import prepare_source
@@ -441,7 +441,20 @@ def test_a_folder_is_read_by_patterns_given_as_text(cohort, tmp_path):
     case = PreparedCase.open(tmp_path / "out" / "cases" / "001")
     assert case.modalities == MODALITIES
     assert case.blank.tolist() == [True, True, False, False, True, True]
-    assert recorded_patterns(tmp_path / "out") == yaml.safe_load(patterns)
+    assert recorded_reading(tmp_path / "out") == {"patterns": yaml.safe_load(patterns)}
+
+
+def test_the_grid_that_scans_were_resampled_onto_is_recorded(cohort, tmp_path):
+    prepare_data(
+        "brats",
+        input_dir=str(cohort),
+        output_dir=str(tmp_path / "out"),
+        modalities="flair,t1c",
+        reference="t1c",
+        affines_from_reference="true",
+        workers="1",
+    )
+    assert recorded_reading(tmp_path / "out") == {"reference": "t1c", "affines_from_reference": True}
 
 
 @pytest.mark.parametrize(

@@ -208,6 +208,20 @@ def test_the_case_id_may_stand_in_folder_and_file_and_must_agree(tmp_path):
     assert [r.case for r in find_folder(tmp_path, {"t2": "{case}/{case}_t2.nii.gz"})] == ["07"]
 
 
+def test_a_folder_in_which_nothing_matches_is_told_of(tmp_path):
+    _touch(tmp_path, "a/07/t1.nii", "b/07/t2.nii", "b/08/T2.nii", "a/09/t1.nii", "b/notes.txt")
+    with pytest.warns(UserWarning, match="1 folders of .* passed over: 08; if they should be cases, correct"):
+        records = find_folder(tmp_path, {"t1": "a/{case}/t1.nii", "t2": "b/{case}/t2.nii"})
+    assert [record.case for record in records] == ["07", "09"]
+
+
+@pytest.mark.parametrize("pattern", ["{case}_t1.nii", "**/{case}/t1.nii", "x/{case}_a/t1.nii", "{case}/"])
+def test_folders_that_are_no_cases_are_not_told_of(tmp_path, pattern, recwarn):
+    _touch(tmp_path, "7_t1.nii", "x/7/t1.nii", "x/7_a/t1.nii", "x/8_b/t1.nii")
+    find_folder(tmp_path, {"t1": pattern})
+    assert not recwarn
+
+
 def test_the_case_id_is_the_shortest_that_fits(tmp_path):
     _touch(tmp_path, "patient07_a_b_T1.nii.gz")
     assert [r.case for r in find_folder(tmp_path, {"t1": "{case}_*_T1.nii.gz"})] == ["patient07"]

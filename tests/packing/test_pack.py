@@ -259,6 +259,17 @@ def test_the_card_of_a_run_with_a_term_switched_off_leaves_it_out(trained):
     assert "intensities changed by `IntensityJitter`" in card
 
 
+def test_the_card_of_a_network_of_patches_tells_how_each_is_moved(trained):
+    run = open_run(trained)
+    flips = [{"_target_": "RandFlipd", "spatial_axis": axis} for axis in range(3)]
+    patches = {"patch_size": [8, 8, 8], "warps": None}
+    geometry = {"_target_": "Compose", "transforms": [*flips, {"_target_": "RandAffined"}]}
+    three = replace(run, settings={**run.settings, **patches, "geometry": geometry})
+    card = model_card(three, NAME, SEEN, packed_metadata(three, {}, read_network(trained), SEEN))
+    assert "Patches of 8 x 8 x 8" in card
+    assert "One view a step, moved at random by `RandFlipd`, `RandAffined`." in card
+
+
 @pytest.mark.parametrize(("kind", "channels"), [("trained", 2), ("segmenter", 1)])
 def test_the_network_takes_the_sides_that_are_told(kind, channels, request):
     network = read_network(request.getfixturevalue(kind)).eval()
@@ -290,9 +301,28 @@ def test_no_clipped_intensity_lies_beyond_the_range_that_is_told(voxels):
 
 def test_slices_z_scored_by_themselves_have_another_range(trained):
     run, network = open_run(trained), read_network(trained)
-    alone = replace(run, settings={**run.settings, "slice_normalization": {"_target_": "SliceNormalization"}})
+    normalised = {"slice_normalization": {"_target_": "bundle.data.SliceNormalization"}}
+    alone = replace(run, settings={**run.settings, **normalised})
     metadata = packed_metadata(alone, {}, network, SEEN)
     assert metadata["network_data_format"]["inputs"]["image"]["value_range"] == [-32.0, 32.0]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"preprocessing": {"_target_": "Compose", "transforms": [{"_target_": "ScaleIntensityd"}]}},
+        {"slice_normalization": {"_target_": "my.Normalisation"}},
+    ],
+)
+def test_no_range_is_claimed_of_a_normalisation_of_the_packers_own(trained, changed):
+    run, network = open_run(trained), read_network(trained)
+    own = replace(run, settings={**run.settings, **changed})
+    metadata = packed_metadata(own, {}, network, SEEN)
+    assert metadata["network_data_format"]["inputs"]["image"]["value_range"] == []
+    card = model_card(own, NAME, SEEN, metadata)
+    assert "intensities normalised as `configs/train.json` says" in card
+    assert "float32 (B, 2, H, W), normalised, without a stated range" in card
+    assert "clipped" not in card.split("## Training configuration")[1].split("##")[0]
 
 
 @pytest.mark.parametrize("kind", KINDS)
