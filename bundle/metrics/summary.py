@@ -149,7 +149,10 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 def _caption(summary: dict[str, Any]) -> str:
     name, entry = list(summary["maps"].items())[-1]
     healthy = entry["healthy"]
-    parts = [f"Over {entry['n_with_truth']} cases with a lesion; r_u and r_o are medians."]
+    parts = [
+        f"Over {entry['n_with_truth']} cases with a lesion, of which `empty` have no mask. "
+        "r_u and r_o are the missed and the falsely marked volume over the rightly marked one, medians."
+    ]
     if healthy["n"]:
         parts.append(
             f"{name}: {healthy['n_called_empty']} of {healthy['n']} healthy cases called empty, "

@@ -46,6 +46,7 @@ def processes(monkeypatch):
         "if r['about']['method'] == 'bad': raise ValueError('case 017: no luck')\n"
         "p = pathlib.Path(r['result']); p.mkdir(parents=True)\n"
         "(p / 'run.json').write_text(json.dumps(ABOUT))\n"
+        "if r['about']['method'] == 'disturbed': raise ValueError('another process was faster')\n"
     )
 
     def start(request: Path, log: Path, slot: int, jobs: int) -> subprocess.Popen:
@@ -84,6 +85,13 @@ def test_a_failed_run_is_tried_again(processes, tmp_path):
     run_all([make_run("bad")], tmp_path)
     run_all([make_run("bad")], tmp_path)
     assert [about["method"] for about in processes] == ["bad", "bad"]
+
+
+def test_a_run_that_another_process_finished_meanwhile_has_not_failed(processes, tmp_path):
+    run = make_run("disturbed")
+    outcome = run_all([run], tmp_path)
+    assert outcome.found == {run.name: tmp_path / "results" / run.name}
+    assert not outcome.failed and not outcome.made
 
 
 def test_shards_share_all_runs_and_leave_none(processes, tmp_path):
