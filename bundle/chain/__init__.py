@@ -2,6 +2,16 @@
 
 from bundle.chain.agreement import TagAgreement, tag_agreement
 from bundle.chain.chain import ChainOptions, run_chain
+from bundle.chain.disputes import Disputes, settle_disputes
 from bundle.chain.stage import Stage, run_stage
 
-__all__ = ["ChainOptions", "Stage", "TagAgreement", "run_chain", "run_stage", "tag_agreement"]
+__all__ = [
+    "ChainOptions",
+    "Disputes",
+    "Stage",
+    "TagAgreement",
+    "run_chain",
+    "run_stage",
+    "settle_disputes",
+    "tag_agreement",
+]

@@ -50,21 +50,20 @@ class ModalityDropout:
         ValueError: for another number.
     """
 
-    def __init__(self, prob: float = 0.5, whole_batch: bool = False) -> None:
+    def __init__(self, prob: float = 0.5) -> None:
         if not 0 <= prob <= 1:
             raise ValueError(f"ModalityDropout prob: expected a number in [0, 1], got {prob}")
-        self.prob, self.whole_batch = prob, whole_batch
+        self.prob = prob
 
     def __call__(self, image: torch.Tensor, foreground: torch.Tensor) -> torch.Tensor:
         """Images (B, K, H, W[, D]) to images with channels of 0; a single modality stays."""
         batch, count = image.shape[:2]
         if count == 1:
             return image
-        rows = 1 if self.whole_batch else batch
-        stay = torch.randint(1, count, (rows, 1))
-        rank = torch.rand((rows, count)).argsort(dim=1).argsort(dim=1)
-        kept = (rank < stay) | (torch.rand((rows, 1)) >= self.prob)
-        return image * kept.to(image).reshape(rows, count, *[1] * (image.ndim - 2))
+        stay = torch.randint(1, count, (batch, 1))
+        rank = torch.rand((batch, count)).argsort(dim=1).argsort(dim=1)
+        kept = (rank < stay) | (torch.rand((batch, 1)) >= self.prob)
+        return image * kept.to(image).reshape(batch, count, *[1] * (image.ndim - 2))
 
 
 class Augmentations:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import bundle.chain.chain
-from bundle.chain import ChainOptions, Stage, run_chain
+from bundle.chain import ChainOptions, Disputes, Stage, TagAgreement, run_chain
 from bundle.handlers.weights import KNOWN_CASES
 from tests.conftest import LPS, SHAPE
 
@@ -109,7 +109,36 @@ def test_a_round_that_agrees_less_with_held_out_tags_is_refused_and_the_last(
     test = next(stage for stage in ran.stages if "test" in stage.title)
     assert test.configs == ("inference",)
     assert Path(option(test, "checkpoint")) == tmp_path / "cam" / "models" / "model.pt"
-    assert "segmenter_1 is refused: its masks agree with held-out tags in 83.3%" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "segmenter_1 is refused: of the held-out pixels" in said
+    assert "its masks agree with held-out tags in 83.3% of slices (balanced), those of cam in 100.0%" in said
+
+
+@pytest.mark.parametrize(("earlier", "later", "made_by"), [(58, 42, "segmenter_1"), (59, 41, "cam")])
+def test_a_round_to_which_the_image_gives_too_little_is_refused_though_tags_agree(
+    earlier, later, made_by, pretend, prepared, tmp_path, capsys, monkeypatch
+):
+    asked = []
+
+    def settle(entries, modalities, *folders):
+        asked.append((len(entries), list(modalities), *folders))
+        return Disputes(earlier, later)
+
+    monkeypatch.setattr(bundle.chain.chain, "settle_disputes", settle)
+    pretend(cam=GOOD, segmenter_1=GOOD)
+    report = run_chain(ChainOptions(prepared, tmp_path, ("t1c", "flair")))
+    folders = [tmp_path / name / "validation" / "masks" for name in ("cam", "segmenter_1")]
+    assert asked == [(1, ["t1c", "flair"], *folders)]
+    assert report["made_by"] == made_by
+    assert report["stages"][1]["disputes"]["for_later"] == later / 100
+    assert f"the image gives it {later}% (at least 42% are wanted)" in capsys.readouterr().out
+
+
+def test_a_round_that_ends_a_little_earlier_than_the_tags_is_kept(pretend, prepared, tmp_path, monkeypatch):
+    told = iter([TagAgreement(20, 0, 20, 0), TagAgreement(18, 2, 20, 0)])  # 95 % after 100
+    monkeypatch.setattr(bundle.chain.chain, "tag_agreement", lambda *_: next(told))
+    pretend(cam=GOOD, segmenter_1=GOOD)
+    assert run_chain(ChainOptions(prepared, tmp_path))["made_by"] == "segmenter_1"
 
 
 def test_a_second_round_that_is_refused_leaves_the_first(pretend, prepared, tmp_path):
