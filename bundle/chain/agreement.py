@@ -1,4 +1,4 @@
-"""Whether masks agree with tags, slice by slice: what accepts a round of self-training, since no true mask may."""
+"""Whether masks agree with tags, slice by slice: what guards a round of self-training, since no true mask may."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from bundle.chain.acceptance import is_kept, verdict
 from bundle.chain.agreement import TagAgreement, tag_agreement
 from bundle.chain.disputes import settle_disputes
 from bundle.chain.stage import Stage, run_stage
@@ -22,10 +23,6 @@ from bundle.handlers.weights import KNOWN_CASES
 POOR = 0.7  # balanced accuracy of masks that show little beyond chance
 SEGMENTER_3D = "network_selftrain3d"
 CONFIGS_TRUSTED = "parsing config_file"  # MONAI's notice that configs are code; the first stage shows it
-# A mask that ends one slice earlier than the tags, at both ends of a lesion of thirty slices, loses three points.
-TAG_TOLERANCE = 0.05  # of balanced accuracy
-# Borders that the image likes best are not quite the true ones, and a map that a threshold began is made of them.
-IMAGE_SHARE = 0.42  # of disputed pixels, docs/decisions/0018
 
 
 @dataclass(frozen=True)
@@ -71,8 +68,8 @@ def run_chain(options: ChainOptions) -> dict[str, Any]:
     by the last round that was accepted, and ``evaluation/`` where any has a true mask.
 
     A round is accepted if, of the validation cases' pixels that it and the stage before mark differently, the image
-    gives it enough (`settle_disputes`), and if its masks agree with those cases' tags as well, less a tolerance: no true
-    mask takes part in it. If the first round is refused, the CAM stage's masks stand.
+    gives it enough (`settle_disputes`), and if its masks agree with those cases' tags as well, less a tolerance
+    (`is_kept`): no true mask takes part in it. If the first round is refused, the CAM stage's masks stand.
 
     Returns:
         What ``chain.json`` holds: seconds and agreement of each stage, and which one made the masks.
@@ -91,23 +88,18 @@ def run_chain(options: ChainOptions) -> dict[str, Any]:
     if options.rounds:
         _SegmenterStage(options, 1, accepted.maps("train")).check()
     report: dict[str, Any] = {"stages": [accepted.run(entries)]}
+    best = accepted.agreement
     for number in range(1, options.rounds + 1):
         stage = _SegmenterStage(options, number, accepted.maps("train"))
         row = stage.run(entries)
         disputes = settle_disputes(entries, options.modalities, accepted.masks, stage.masks)
-        before, after = accepted.agreement.balanced_accuracy, stage.agreement.balanced_accuracy
         row["disputes"] = disputes.as_dict()
-        row["accepted"] = disputes.for_later >= IMAGE_SHARE and after >= before - TAG_TOLERANCE
+        row["accepted"] = is_kept(disputes, stage.agreement, best)
         report["stages"].append(row)
-        print(
-            f"\n{stage.name} is {'accepted' if row['accepted'] else 'refused'}: of the held-out pixels that it and "
-            f"{accepted.name} mark differently, the image gives it {disputes.for_later:.0%} (at least {IMAGE_SHARE:.0%} "
-            f"are wanted); its masks agree with held-out tags in {after:.1%} of slices (balanced), those of "
-            f"{accepted.name} in {before:.1%} (up to {100 * TAG_TOLERANCE:.0f} points less are allowed)"
-        )
+        print("\n" + verdict(stage.name, row["accepted"], disputes, stage.agreement, best))
         if not row["accepted"]:
             break
-        accepted = stage
+        accepted, best = stage, max(best, stage.agreement, key=lambda tags: tags.balanced_accuracy)
     report["made_by"] = accepted.name
     accepted.predict("test", options.output_dir)
     if _to_be_scored(options):

@@ -82,7 +82,9 @@ def execute(
         if status == 0:
             outcome.found[run.name] = output_dir / "results" / run.name
             outcome.made.append(run.name)
-        elif (found := find_result(run, stores, run.spec in panels)) is not None:  # by another process meanwhile
+        elif (
+            found := find_result(run, stores, run.spec in panels)
+        ) is not None:  # by another process meanwhile
             outcome.found[run.name] = found
         else:
             outcome.failed[run.name] = f"{_last_line(log)} (log: {log})"

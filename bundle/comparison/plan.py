@@ -20,7 +20,16 @@ from bundle.comparison.merging import (
 )
 from bundle.comparison.paper_cells import PAIRS
 from bundle.comparison.plan_stages import plan_baseline, plan_chain, plan_mask_segmenter
-from bundle.comparison.runs import CHAIN, INTENSITY, MASK_SEGMENTER, PAPER_READOUTS, READOUTS, Run, RunSpec
+from bundle.comparison.runs import (
+    CHAIN,
+    INTENSITY,
+    MASK_SEGMENTER,
+    PAPER_READOUTS,
+    READING_IDS,
+    READOUTS,
+    Run,
+    RunSpec,
+)
 from bundle.comparison.scales import RECIPES, Scale
 from bundle.configuration import reading_overlays
 from bundle.data.modality_names import meaning
@@ -96,7 +105,8 @@ def _plan(
         options["imagenet_weights"] = weights[0]
     shared: dict[str, Any] = {"modalities": list(spec.modalities), "splits": cohort.splits[fold]}
     network = {name: value for name, value in options.items() if name in NETWORK_IDS}
-    training = {**options, **shared, **dict(spec.options), "seed": seed}
+    trained = {name: value for name, value in spec.options if name.split("#")[0] not in READING_IDS}
+    training = {**options, **shared, **trained, "seed": seed}
     evaluation = {
         **network,
         **shared,

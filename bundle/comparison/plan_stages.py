@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bundle.chain.acceptance import IMAGE_SHARE, TAG_TOLERANCE
 from bundle.comparison.cohort import Cohort
 from bundle.comparison.merging import decisive, hash_of, merge, shared_with_evaluation
 from bundle.comparison.runs import CHAIN, INTENSITY, READOUTS, Run, RunSpec
@@ -40,7 +41,8 @@ def plan_chain(spec: RunSpec, seed: int, fold: int | None, cohort: Cohort, scale
     }
     readouts = {name: dict(READOUTS[name]) for name in CHAIN_READOUTS}
     hashed = {name: decisive(config) for name, config in parts.items()}
-    identity = hash_of({**hashed, "readouts": readouts, "data": cohort.digests[fold]})
+    rule = {"image_share": IMAGE_SHARE, "tag_tolerance": TAG_TOLERANCE}  # which rounds are kept
+    identity = hash_of({**hashed, "acceptance": rule, "readouts": readouts, "data": cohort.digests[fold]})
     evaluation = {**shared, **cam}
     return Run(
         spec, seed, fold, (), training, evaluation, readouts, identity, train, parts["reading"], kind=CHAIN

@@ -29,6 +29,7 @@ READOUTS: dict[str, dict[str, Any]] = {  # short name to options of an evaluatio
     "flip": {"average_views": "flip"},
     "cam_stage": {},  # of a chain: what its CAM stage alone gives
 }
+READING_IDS = ("refine",)  # of a run's options, what training has no place for
 PAPER_READOUTS = ("cam", "gradcampp")
 PROPOSED = "proposed"  # the recipe itself: ER, KD and CMER, or what else it has
 CHAIN = "chain"  # no method but all stages: tags, CAMs, masks, segmenter

@@ -22,7 +22,11 @@ from bundle.data.names import nearest_name
 from bundle.data.records import CaseRecord, ImageSource
 from bundle.data.scans import scan_stem
 
-RECORDED = ("patterns", "reference", "affines_from_reference")  # of dataset.json, if they were given to prepare
+RECORDED = (
+    "patterns",
+    "reference",
+    "affines_from_reference",
+)  # of dataset.json, if they were given to prepare
 PREPARE = "python -m scripts.prepare_data SOURCE --input_dir I --output_dir"
 
 

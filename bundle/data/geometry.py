@@ -88,6 +88,13 @@ class SliceGeometry:
         return max(self.upright_shape)
 
     @property
+    def pixel_mm(self) -> tuple[float, float]:
+        """Height and width of a pixel of the slices that `apply` gives."""
+        x, y, _ = self.spacing_mm
+        rows, columns = (x, y) if self._plane[0] else (y, x)
+        return rows * self.padded_size / self.size, columns * self.padded_size / self.size
+
+    @property
     def size(self) -> int:
         """Side of the slices that `apply` gives."""
         return self.spatial_size or self.padded_size

@@ -158,7 +158,7 @@ def prepare_cohort(
     if options.tags is not None:
         table = read_tags(options.tags, options.first_slice)
         table.check_cases(names)
-    plan = plan_splits(records, options, output_dir, None if table is None else table.positive_cases)
+    plan = plan_splits(records, options, output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(output_dir / ".partial", ignore_errors=True)  # of a run that was killed
     jobs = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,16 +42,8 @@ class SplitPlan:
         return [{name: [c for c in s if c not in cases] for name, s in fold.items()} for fold in self.splits]
 
 
-def plan_splits(
-    records: Sequence[CaseRecord],
-    options: PrepareOptions,
-    output_dir: Path,
-    positive: Collection[str] | None = None,
-) -> SplitPlan:
-    """Reads the split that is given, or draws one, in which every split gets its share of each stratum.
-
-    Where it is known which cases are tagged positive anywhere, the others are a stratum of their own, so that
-    no split holds healthy cases alone if it can be helped.
+def plan_splits(records: Sequence[CaseRecord], options: PrepareOptions, output_dir: Path) -> SplitPlan:
+    """Reads the split that is given, or draws one.
 
     A draw that is there already and was asked for in the same way keeps its patients where they are, so that
     no patient whom a model was trained on moves to the test split; only new patients are drawn.
@@ -70,7 +62,7 @@ def plan_splits(
     if options.folds is None and options.fractions is None and len(set(map(patient, cases))) < len(SPLITS):
         few: Splits = {"train": [], "validation": [], "test": cases}  # enough to predict and score
         return SplitPlan([few], asked, notes=_moved(earlier, [few]))
-    strata = {record.case: _stratum(record, positive) for record in records}
+    strata = {record.case: record.stratum for record in records}
     same = _asked(output_dir) == asked and any(fold["train"] for fold in earlier)
     kept = earlier if same and not any(_parts_a_patient(fold, patient) for fold in earlier) else []
     if options.folds is None:
@@ -80,12 +72,6 @@ def plan_splits(
             cases, strata, fractions, options.seed, folds=options.folds, patient=patient, earlier=kept
         )
     return SplitPlan(drawn, asked, options.folds is not None, _moved(earlier, drawn))
-
-
-def _stratum(record: CaseRecord, positive: Collection[str] | None) -> str | None:
-    """As the source tells, and whether the case is healthy by its tags."""
-    healthy = positive is not None and record.case not in positive
-    return f"{record.stratum or ''} healthy" if healthy else record.stratum
 
 
 def write_plan(output_dir: Path, plan: SplitPlan, splits: Sequence[Splits]) -> None:

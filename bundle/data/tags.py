@@ -56,15 +56,6 @@ class TagTable:
         """Cases with at least one row, sorted."""
         return sorted(self.tags)
 
-    @property
-    def positive_cases(self) -> set[str]:
-        """Cases with a positive slice, or tagged positive as a whole."""
-        return {
-            case
-            for case, entry in self.tags.items()
-            if entry.volume == POSITIVE or any(row.tag == POSITIVE for row in entry.rows)
-        }
-
     def check_cases(self, known: Iterable[str]) -> None:
         """Raise `ValueError` for the first case that is not among ``known``."""
         known = list(known)

@@ -161,7 +161,11 @@ def _geometry(of: Mapping[str, Any]) -> str:
 def _input_and_output(run: TrainedRun, metadata: Mapping[str, Any]) -> str:
     image = metadata["network_data_format"]["inputs"]["image"]
     pred = metadata["network_data_format"]["outputs"]["pred"]
-    within = " within {} to {}".format(*image["value_range"]) if image["value_range"] else " without a stated range"
+    within = (
+        " within {} to {}".format(*image["value_range"])
+        if image["value_range"]
+        else " without a stated range"
+    )
     axes = ", ".join("HWD"[: len(image["spatial_shape"])])
     names = ["early_fusion"] if _fused_early(run) else run.modalities
     sizes = f"each side a multiple of {SIDE} pixels"

@@ -50,10 +50,12 @@ class RandomWalkd(Transform):
             lies within ``around_mm`` of where the map exceeds 0.5, so that it weighs the lesion against what surrounds
             it, not against the rest of the head. A component of the cut map that nowhere exceeds 0.5 is left out.
         around_mm: see `threshold`.
+        peak: what a component of the map above 0.5 must exceed somewhere to count: a lesion is sure somewhere. Where
+            none does, the map is held at 0.5, so that its mask is empty.
 
     Raises:
-        ValueError: for a band or surroundings without width, a beta below 0, or a case without image; it names the
-            case.
+        ValueError: for a band or surroundings without width, a beta below 0, a peak below 0.5 or not below 1, or a case
+            without image; it names the case.
     """
 
     def __init__(
@@ -62,12 +64,18 @@ class RandomWalkd(Transform):
         beta: float = 100.0,
         threshold: float | str | ThresholdRule = 0.5,
         around_mm: float = 20.0,
+        peak: float = BOUNDARY,
     ) -> None:
         if not band_mm > 0 or not beta >= 0 or not around_mm > 0:
             raise ValueError(
                 f"RandomWalkd: expected band_mm > 0, beta >= 0 and around_mm > 0, got {band_mm}, {beta} and "
                 f"{around_mm}; set `refine` to null for no refinement"
             )
+        if not BOUNDARY <= peak < 1:
+            raise ValueError(
+                f"RandomWalkd: expected a peak from {BOUNDARY} to below 1, got {peak}; {BOUNDARY} keeps every component"
+            )
+        self.peak = float(peak)
         self.band_mm, self.beta, self.threshold = float(band_mm), float(beta), make_rule(threshold)
         self.around_mm = float(around_mm)
 
@@ -84,8 +92,13 @@ class RandomWalkd(Transform):
         if d.get("foreground") is not None:
             inside = torch.as_tensor(d["foreground"])[0].cpu().numpy() > 0
         step = f"fused map cut at {self.threshold.shown} and walked by the image within {self.band_mm:g} mm"
-        d["map_steps"] = (*d.get("map_steps", ()), step)
-        mask = self._mask(fused, image, inside, d["spacing_mm"])
+        sure = () if self.peak == BOUNDARY else (f"fused map's components below {self.peak:g} left out",)
+        d["map_steps"] = (*d.get("map_steps", ()), *sure, step)
+        core = self._core(fused, inside)
+        if not core.any():
+            d["cams"] = torch.cat([cams[:-1], cams[-1:].clamp(max=BOUNDARY)])
+            return d
+        mask = self._mask(fused, image, inside, core, d["spacing_mm"])
         scores = z_scores(image[:, inside])
         shown = np.asarray(
             scores.any(axis=1)
@@ -96,13 +109,23 @@ class RandomWalkd(Transform):
             d["cams"] = torch.cat([cams[:-1], torch.from_numpy(refined).to(cams)[None]])
         return d
 
+    def _core(self, fused: np.ndarray, inside: np.ndarray) -> np.ndarray:
+        """Where the map exceeds 0.5, in components that somewhere exceed the peak."""
+        above = (fused > BOUNDARY) & inside
+        if self.peak == BOUNDARY or not above.any():
+            return above
+        components, _ = ndimage.label(above, ndimage.generate_binary_structure(3, ALL_NEIGHBOURS))
+        return above & np.isin(components, np.unique(components[above & (fused > self.peak)]))
+
     def _mask(
-        self, fused: np.ndarray, image: np.ndarray, inside: np.ndarray, spacing_mm: Sequence[float]
+        self,
+        fused: np.ndarray,
+        image: np.ndarray,
+        inside: np.ndarray,
+        core: np.ndarray,
+        spacing_mm: Sequence[float],
     ) -> np.ndarray:
         """The map above its threshold, where that is the lesion's surroundings and not a hint elsewhere."""
-        core = (fused > BOUNDARY) & inside
-        if not core.any():
-            return core
         mask = (fused > self._cut(fused, image, inside, core, spacing_mm)) & inside
         components, _ = ndimage.label(mask, ndimage.generate_binary_structure(3, ALL_NEIGHBOURS))
         return mask & np.isin(components, np.unique(components[core & mask]))

@@ -17,6 +17,7 @@ from bundle.comparison.beyond import (
     default_spec,
     former_spec,
     lay_out_beyond,
+    started_spec,
 )
 from bundle.comparison.cohort import Cohort
 from bundle.comparison.merging import ids_of, merge
@@ -54,6 +55,8 @@ def differing(one: Run, other: Run) -> set[str]:
 def test_every_training_on_the_way_adds_one_part():
     trainings = list(dict.fromkeys(cell.spec for cell in cells(STEPS).values()))[2:-1]
     runs = [planned(spec) for spec in trainings]
+    assert runs[-1].config == runs[-2].config  # the last part is one of reading
+    del runs[-1]
     steps = [differing(one, other) for one, other in pairwise(runs)]
     added = [{"levels"}, {"pooling"}, {"cam_reader"}, {"epoch_slices"}, {"own_trust"}, {"intensity_start"}]
     assert steps == added
@@ -147,9 +150,9 @@ def test_a_step_is_compared_with_the_row_before_and_a_variant_with_the_default()
     against = {
         group: {row.against for row in rows if row.group == group} for group in (TERMS_LEFT, VARIANTS, BOUNDS)
     }
-    default = Cell(default_spec(FOUR), "cam", "fused", "dice")
+    started = Cell(started_spec(FOUR), "cam", "fused", "dice")
     former = Cell(former_spec(FOUR), "cam", "fused", "dice")
-    assert against == {TERMS_LEFT: {default}, VARIANTS: {former}, BOUNDS: {former}}
+    assert against == {TERMS_LEFT: {started}, VARIANTS: {former}, BOUNDS: {former}}
 
 
 def test_the_bounds_are_the_same_networks_with_masks_and_thresholds_on_the_images():
@@ -158,7 +161,14 @@ def test_the_bounds_are_the_same_networks_with_masks_and_thresholds_on_the_image
     branches = planned(cells(BOUNDS)["Full supervision of the same branches"].spec)
     default = planned(default_spec(FOUR))
     assert branches.config["levels"] == default.config["levels"]
-    assert branches.reading["refine"] == default.reading["refine"]
+    assert branches.reading["refine"] == planned(former_spec(FOUR)).reading["refine"]
+
+
+def test_the_last_part_is_how_maps_are_cut():
+    started, default = planned(started_spec(FOUR)).reading, planned(default_spec(FOUR)).reading
+    assert {name for name in default if started[name] != default[name]} == {"refine"}
+    assert (started["refine"]["threshold"]["floor"], started["refine"]["peak"]) == (0.4, 0.5)
+    assert (default["refine"]["threshold"]["floor"], default["refine"]["peak"]) == (0.2, 0.8)
 
 
 def test_the_segmenter_with_masks_is_the_chains_but_for_what_it_learns_from():

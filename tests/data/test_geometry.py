@@ -145,3 +145,16 @@ def test_maps_of_another_size_are_refused():
         geometry.apply(np.zeros((5, 5, 5)))
     with pytest.raises(ValueError, match="bilinear or nearest"):
         geometry.apply(np.zeros(SHAPE), "cubic")
+
+
+@pytest.mark.parametrize(("size", "scale"), [(None, 1.0), (30, 2.0)])
+def test_a_pixel_is_as_high_and_wide_as_its_voxels_and_the_resizing_say(size, scale):
+    along_x = SliceGeometry.from_scan((60, 40, 6), np.diag([-1.0, -2.0, 3.0, 1.0]), size)
+    assert along_x.pixel_mm == (
+        2.0 * scale,
+        1.0 * scale,
+    )  # columns run along the first axis, from right to left
+    turned = np.array(
+        [[0, -2.0, 0, 0], [-1.0, 0, 0, 0], [0, 0, 3.0, 0], [0, 0, 0, 1]]
+    )  # first axis: posterior
+    assert SliceGeometry.from_scan((60, 40, 6), turned, size).pixel_mm == (1.0 * scale, 2.0 * scale)

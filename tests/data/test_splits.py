@@ -9,9 +9,6 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from bundle.data.prepare import PrepareOptions
-from bundle.data.records import CaseRecord
-from bundle.data.split_plan import plan_splits
 from bundle.data.splits import SPLITS, check_tags_cover, make_splits, patient_of, read_splits, write_splits
 
 CASES = [f"{i:03d}" for i in range(40)]
@@ -87,16 +84,3 @@ def test_unused_cases_may_be_listed(tmp_path):
 
 def test_a_split_with_both_kinds_of_slices_passes():
     check_tags_cover("train", {"a": np.array([1, -1]), "b": np.array([0])})
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_cases_tagged_healthy_are_a_stratum_of_their_own(tmp_path, seed):
-    records = [CaseRecord(f"{number:03d}") for number in range(12)]
-    ill = {record.case for record in records[::3]}
-    options = PrepareOptions(modalities=["flair"], fractions=(0.5, 0.25, 0.25), seed=seed)
-    splits = plan_splits(records, options, tmp_path, positive=ill).splits[0]
-    assert {name: len(ill & set(members)) for name, members in splits.items()} == {
-        "train": 2,
-        "validation": 1,
-        "test": 1,
-    }

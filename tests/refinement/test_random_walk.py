@@ -173,3 +173,31 @@ def test_a_hint_far_from_the_lesion_is_not_cut_out_with_it():
     found = RandomWalkd(band_mm=2.0, threshold=0.4)(data)["cams"][-1].numpy() > 0.5
     assert found[10, 16, 6]
     assert not found[20:].any()
+
+
+def test_a_component_that_nowhere_exceeds_the_peak_is_left_out_and_one_that_does_is_kept_whole():
+    lesion, island = ball(6.0), np.roll(ball(3.0), 12, axis=0) & ~ball(9.0)
+    cam = np.select([ball(2.0), lesion, island], [0.85, 0.7, 0.79], 0.0)
+    data = item(cam, lesion | island)
+    both = RandomWalkd(band_mm=2.0)(data)["cams"][-1].numpy() > 0.5
+    assert dice(both, lesion | island) > 0.9
+    found = RandomWalkd(band_mm=2.0, peak=0.8)(data)
+    assert dice(found["cams"][-1].numpy() > 0.5, lesion) > 0.9
+    assert found["map_steps"][-2:] == (
+        "fused map's components below 0.8 left out",
+        "fused map cut at 0.5 and walked by the image within 2 mm",
+    )
+
+
+def test_where_no_component_exceeds_the_peak_the_mask_is_empty_and_the_rest_of_the_map_stays():
+    data = item(np.select([ball(4.0), ball(8.0)], [0.79, 0.3], 0.1), ball(6.0))
+    found = RandomWalkd(peak=0.8)(data)["cams"][-1]
+    assert found.max() == 0.5
+    assert torch.equal(found, data["cams"][-1].clamp(max=0.5))
+    assert (RandomWalkd()(data)["cams"][-1] > 0.5).any()
+
+
+@pytest.mark.parametrize("peak", [0.49, 1.0, float("nan")])
+def test_a_peak_beyond_its_range_is_refused(peak):
+    with pytest.raises(ValueError, match=r"expected a peak from 0\.5 to below 1"):
+        RandomWalkd(peak=peak)
