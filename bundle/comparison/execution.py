@@ -82,10 +82,11 @@ def execute(
         if status == 0:
             outcome.found[run.name] = output_dir / "results" / run.name
             outcome.made.append(run.name)
-        elif (
-            found := find_result(run, stores, run.spec in panels)
-        ) is not None:  # by another process meanwhile
+        elif (found := find_result(run, stores, run.spec in panels)) is not None:
             outcome.found[run.name] = found
+            tqdm.write(
+                f"{run.name}: ended with an error, but its result is there (log: {log})", file=sys.stderr
+            )
         else:
             outcome.failed[run.name] = f"{_last_line(log)} (log: {log})"
             tqdm.write(f"failed: {run.name}: {outcome.failed[run.name]}", file=sys.stderr)
