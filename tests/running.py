@@ -22,6 +22,7 @@ SIZE = {  # of every run; lesions lie below the least volume of the defaults, an
     "min_volume_mm3": 0.0,
     "fill_holes": False,
 }
+READING = {**SIZE, "refine#peak": 0.5}  # of inference and evaluation: what learnt this little is sure nowhere
 TRAINING = {**SIZE, "batch_size": 4, "epoch_slices": 0}
 SEGMENTER = "method_selftrain"  # no overlay of one axis: another network, merged after evaluate.yaml alone
 SPLITS = {"train": ["001", "002"], "validation": ["003"], "test": ["004"]}

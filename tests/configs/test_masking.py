@@ -95,7 +95,7 @@ def test_every_part_can_be_switched_on(options, dataset_dir):
 def test_files_and_reports_hold_the_same_masks_and_name_the_rule(dataset_dir, tmp_path):
     where = {"dataset_dir": str(dataset_dir), "output_dir": str(tmp_path)}
     run_here("train", **SMALL, **where, batch_size=4, epochs=1)
-    how = {"threshold": "otsu", "min_volume_mm3": 20, "fill_holes": True}
+    how = {"threshold": "otsu", "min_volume_mm3": 20, "fill_holes": True, "refine#peak": 0.5}
     run_here("inference", **SMALL, **where, **how)
     run_here("evaluate", **SMALL, **where, **how)
     mask = nib.load(tmp_path / "masks" / "004.nii.gz")

@@ -13,14 +13,14 @@ import pytest
 import torch
 
 from tests.conftest import MODALITIES, make_scan
-from tests.running import SIZE, flags, root_cause, run_here, run_typed
+from tests.running import READING, SIZE, flags, root_cause, run_here, run_typed
 
 CASES = ("001", "002", "003", "004")
 
 
 def predict(checkpoint: str, output_dir: Path, **options) -> dict[str, nib.Nifti1Image]:
     """Run inference here; the fused masks by case."""
-    given = {**SIZE, "checkpoint": checkpoint, "output_dir": str(output_dir), **options}
+    given = {**READING, "checkpoint": checkpoint, "output_dir": str(output_dir), **options}
     run_here("inference", **given)
     return read_masks(output_dir)
 
@@ -101,7 +101,9 @@ def test_patterns_give_the_same_masks_on_the_command_line(expected, raw, checkpo
             (scans / modality).mkdir(parents=True, exist_ok=True)
             shutil.copy(raw / case / f"{case}_{modality}.nii.gz", scans / modality / f"patient{case}.nii.gz")
     patterns = "{flair: 'flair/patient{case}.nii.gz', t1c: 't1c/patient{case}.nii.gz'}"
-    options = flags(**SIZE, checkpoint=checkpoint, dataset_dir=scans, output_dir=tmp_path, patterns=patterns)
+    options = flags(
+        **READING, checkpoint=checkpoint, dataset_dir=scans, output_dir=tmp_path, patterns=patterns
+    )
     run = run_typed("run", "--config_file", "configs/inference.yaml", *options)
     assert run.returncode == 0, run.stderr
     assert_equal_masks(read_masks(tmp_path), expected[1])

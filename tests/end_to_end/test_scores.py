@@ -12,7 +12,7 @@ import pytest
 
 from bundle.metrics import read_rows
 from tests.conftest import MODALITIES
-from tests.running import SIZE, flags, make_raw, root_cause, run_here, run_typed
+from tests.running import READING, flags, make_raw, root_cause, run_here, run_typed
 
 CASES = ["001", "002", "003", "004"]
 
@@ -22,7 +22,7 @@ def scored(dataset_dir, checkpoint, tmp_path_factory) -> Path:
     """Evaluation of all prepared cases as a user types it, and the fused masks beside it."""
     folder = tmp_path_factory.mktemp("scored")
     given = {
-        **SIZE,
+        **READING,
         "checkpoint": checkpoint,
         "dataset_dir": dataset_dir,
         "output_dir": folder,
@@ -65,7 +65,7 @@ def test_summary_and_picture_are_written(scored):
 
 
 def evaluate(checkpoint: str, output_dir: Path, **options) -> None:
-    run_here("evaluate", **{**SIZE, "checkpoint": checkpoint, "output_dir": str(output_dir), **options})
+    run_here("evaluate", **{**READING, "checkpoint": checkpoint, "output_dir": str(output_dir), **options})
 
 
 def test_raw_scans_with_masks_score_as_the_prepared_ones(scored, raw, checkpoint, tmp_path):

@@ -15,7 +15,7 @@ from bundle import configuration
 from bundle.configuration import code_digest
 from bundle.inferers import CamInferer
 from tests.conftest import LPS, make_scan
-from tests.running import ROOT, SIZE, TRAINING, make_raw, merged, prepare, run_here
+from tests.running import READING, ROOT, SIZE, TRAINING, make_raw, merged, prepare, run_here
 from tests.tiny import tiny_network, tiny_reader
 
 
@@ -29,13 +29,13 @@ def served(tmp_path_factory) -> Path:
     run_here("train", **options, dataset_dir=str(dataset_dir), output_dir=str(folder / "bundle"))
     checkpoint = str(folder / "bundle" / "models" / "model.pt")
     out = {"output_dir": str(folder / "expected"), "save_also": "cams"}
-    run_here("inference", **SIZE, checkpoint=checkpoint, dataset_dir=str(raw), **out)
+    run_here("inference", **READING, checkpoint=checkpoint, dataset_dir=str(raw), **out)
     return folder
 
 
 def serve(served: Path, path: Path | str, **request) -> dict:
     """As monailabel.tasks.infer runs a bundle."""
-    parser = merged("inference", **SIZE, bundle_root=str(served / "bundle"))
+    parser = merged("inference", **READING, bundle_root=str(served / "bundle"))
     data = {"image": str(path), "image_path": str(path), **request}
     for transform in parser.get_parsed_content("pre_transforms"):
         data = transform(data)
