@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 from tests.conftest import LPS, MODALITIES
-from tests.running import SIZE, TRAINING, make_raw, prepare, run_here
+from tests.running import SIZE, TRAINING, make_raw, merged, prepare, run_here
 
 MODEL = "tumour_from_tags"
+UNSURE = {
+    "refine": {**merged("inference").get("refine"), "peak": 0.5}
+}  # of what has learnt little; served as trained
 LABEL_TESTS = Path(__file__).parent
 
 
@@ -29,11 +32,11 @@ def place(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("label")
     raw = make_raw(folder / "raw")
     dataset_dir = prepare(raw, folder / "prepared")
-    options = {**TRAINING, "learning_rate": 0.01, "epochs": 10}
+    options = {**TRAINING, **UNSURE, "learning_rate": 0.01, "epochs": 10}
     run_here("train", **options, dataset_dir=str(dataset_dir), output_dir=str(folder / "run"))
     checkpoint = str(folder / "run" / "models" / "model.pt")
     out = {"output_dir": str(folder / "expected"), "save_also": "cams"}
-    run_here("inference", **SIZE, checkpoint=checkpoint, dataset_dir=str(raw), **out)
+    run_here("inference", **SIZE, **UNSURE, checkpoint=checkpoint, dataset_dir=str(raw), **out)
     studies = folder / "studies"
     studies.mkdir()
     for scan in raw.glob("*/*.nii.gz"):

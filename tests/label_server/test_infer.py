@@ -14,7 +14,7 @@ import pytest
 from bundle.label.layout import NAME
 from tests.conftest import MODALITIES
 from tests.dicom import save_dicom
-from tests.label_server.conftest import MODEL
+from tests.label_server.conftest import MODEL, UNSURE
 from tests.label_server.server import Server, run_script, voxels
 from tests.running import SIZE, run_here
 
@@ -121,7 +121,7 @@ def test_a_dicom_series_in_a_folder_gives_the_mask_of_the_command_line(server, p
     assert mask.get_data_dtype() == np.uint8
     run_here(
         "inference",
-        **SIZE,
+        **{**SIZE, **UNSURE},
         checkpoint=str(place / "run" / "models" / "model.pt"),
         dataset_dir=str(studies),
         patterns={modality: f"{{case}}_{modality}/" for modality in MODALITIES},

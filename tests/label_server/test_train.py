@@ -15,7 +15,7 @@ import requests
 
 from bundle.data import PreparedCase
 from tests.conftest import LPS, SHAPE
-from tests.label_server.conftest import MODEL
+from tests.label_server.conftest import MODEL, UNSURE
 from tests.label_server.server import Server, run_script, voxels
 from tests.running import SIZE, run_here
 
@@ -127,7 +127,9 @@ def test_saved_labels_become_tags_training_runs_and_the_next_mask_is_of_the_new_
     after = server.mask(MODEL, "004_flair", tmp_path, evidence=True)
     assert not np.array_equal(voxels(before), voxels(after))
     written = {"output_dir": str(tmp_path / "written"), "save_also": "cams"}
-    run_here("inference", **SIZE, checkpoint=str(trained), dataset_dir=str(place / "raw"), **written)
+    run_here(
+        "inference", **{**SIZE, **UNSURE}, checkpoint=str(trained), dataset_dir=str(place / "raw"), **written
+    )
     for name, given in (("cams/fused", after), ("masks", server.mask(MODEL, "004_flair", tmp_path))):
         assert np.array_equal(voxels(given), voxels(nib.load(tmp_path / "written" / name / "004.nii.gz")))
     assert "Epoch[1] Metrics -- tag_accuracy" in server.told()  # progress is in the log
