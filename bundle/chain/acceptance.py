@@ -9,6 +9,7 @@ from bundle.chain.disputes import Disputes
 IMAGE_SHARE = 0.42  # of the disputed pixels, docs/decisions/0018
 # A mask that ends one slice earlier than the tags, at both ends of a lesion of thirty slices, loses three points.
 TAG_TOLERANCE = 0.05  # of balanced accuracy
+POOR = 0.7  # balanced accuracy of masks that show little beyond chance
 
 
 def is_kept(disputes: Disputes, tags: TagAgreement, best: TagAgreement) -> bool:
@@ -44,4 +45,14 @@ def verdict(name: str, kept: bool, disputes: Disputes, tags: TagAgreement, best:
         f"{name} is {'accepted' if kept else 'refused'}: {image}; its masks agree with held-out tags in "
         f"{tags.balanced_accuracy:.1%} of slices (balanced), the best stage before in {best.balanced_accuracy:.1%} "
         f"({allowed})"
+    )
+
+
+def caution(tags: TagAgreement) -> str:
+    """A line against masks that show little beyond chance; empty for others."""
+    if tags.balanced_accuracy >= POOR:
+        return ""
+    return (
+        f"do not use them: on held-out patients they agree with the tags in {tags.balanced_accuracy:.0%} of slices "
+        f"(balanced; chance is 50 %). Look at predictions.png, tag more patients, or train longer\n"
     )

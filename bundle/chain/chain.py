@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bundle.chain.acceptance import is_kept, verdict
+from bundle.chain.acceptance import caution, is_kept, verdict
 from bundle.chain.agreement import TagAgreement, tag_agreement
 from bundle.chain.disputes import settle_disputes
 from bundle.chain.stage import Stage, run_stage
@@ -20,7 +20,6 @@ from bundle.data.datalists import recorded_reading
 from bundle.data.labels import SEGMENTER_VOLUME_METHOD, VOLUME_METHOD
 from bundle.handlers.weights import KNOWN_CASES
 
-POOR = 0.7  # balanced accuracy of masks that show little beyond chance
 SEGMENTER_3D = "network_selftrain3d"
 CONFIGS_TRUSTED = "parsing config_file"  # MONAI's notice that configs are code; the first stage shows it
 
@@ -108,12 +107,7 @@ def run_chain(options: ChainOptions) -> dict[str, Any]:
     print(f"\nmasks by {accepted.name}: {options.output_dir / 'masks'}")
     print(f"new scans: {accepted.command_for_new_scans()}")
     print("(NEW: their folder, laid out as what was prepared; OUT: where masks go)")
-    agreement = accepted.agreement.balanced_accuracy
-    if agreement < POOR:
-        print(
-            f"do not use them: on held-out patients they agree with the tags in {agreement:.0%} of slices (balanced; "
-            f"chance is 50 %). Look at predictions.png, tag more patients, or train longer"
-        )
+    print(caution(accepted.agreement), end="")
     return report
 
 

@@ -17,9 +17,7 @@ from bundle.data import PreparedCase
 from bundle.refinement.intensities import z_scores
 
 FEWEST = 20  # pixels of either kind that a case's intensities are learnt from
-REGULARISED = (
-    1e-3  # covariance's share of the identity, so that a modality that is constant divides by nothing
-)
+REGULARISED = 1e-3  # share of the identity in a covariance, which a constant modality would make singular
 
 
 @dataclass(frozen=True)

@@ -114,8 +114,7 @@ class RandomWalkd(Transform):
         above = (fused > BOUNDARY) & inside
         if self.peak == BOUNDARY or not above.any():
             return above
-        components, _ = ndimage.label(above, ndimage.generate_binary_structure(3, ALL_NEIGHBOURS))
-        return above & np.isin(components, np.unique(components[above & (fused > self.peak)]))
+        return _holding(above, fused > self.peak)
 
     def _mask(
         self,
@@ -127,8 +126,7 @@ class RandomWalkd(Transform):
     ) -> np.ndarray:
         """The map above its threshold, where that is the lesion's surroundings and not a hint elsewhere."""
         mask = (fused > self._cut(fused, image, inside, core, spacing_mm)) & inside
-        components, _ = ndimage.label(mask, ndimage.generate_binary_structure(3, ALL_NEIGHBOURS))
-        return mask & np.isin(components, np.unique(components[core & mask]))
+        return _holding(mask, core)
 
     def _cut(
         self,
@@ -207,6 +205,12 @@ def _weights(trust: torch.Tensor | None, shown: np.ndarray) -> np.ndarray:
         given = torch.as_tensor(trust).double().cpu().numpy()[shown]
         weights = given if given.any() else weights
     return weights / weights.mean()
+
+
+def _holding(mask: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Those components of a mask that hold a wanted voxel."""
+    components, _ = ndimage.label(mask, ndimage.generate_binary_structure(3, ALL_NEIGHBOURS))
+    return mask & np.isin(components, np.unique(components[mask & wanted]))
 
 
 def _touching(band: np.ndarray) -> np.ndarray:

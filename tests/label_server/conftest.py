@@ -13,9 +13,8 @@ from tests.conftest import LPS, MODALITIES
 from tests.running import SIZE, TRAINING, make_raw, merged, prepare, run_here
 
 MODEL = "tumour_from_tags"
-UNSURE = {
-    "refine": {**merged("inference").get("refine"), "peak": 0.5}
-}  # of what has learnt little; served as trained
+# Of what has learnt little; `refine` as a whole, since the training notes it for the server.
+UNSURE = {"refine": {**merged("inference").get("refine"), "peak": 0.5}}
 LABEL_TESTS = Path(__file__).parent
 
 
