@@ -20,7 +20,7 @@ from monailabel.utils.others.generic import get_bundle_models
 
 from bundle.configuration import check_code, root_cause
 from bundle.label.infer import TagInferTask
-from bundle.label.layout import is_dicom_series
+from bundle.label.layout import is_dicom_series, served_host
 from bundle.label.strategy import DisagreementStrategy
 from bundle.label.tags import DONE, HEALTHY
 from bundle.label.train import TagTrainTask
@@ -110,7 +110,7 @@ class TagApp(MONAILabelApp):
     def on_init_complete(self) -> None:
         """Say where and how, below what MONAI Label logs while it starts."""
         super().on_init_complete()
-        address = f"http://127.0.0.1:{settings.MONAI_LABEL_SERVER_PORT}"
+        address = f"http://{served_host()}:{settings.MONAI_LABEL_SERVER_PORT}"
         ohif = "reads no folders; start the server on a DICOMweb address in place of the folder."
         if self.studies.startswith(WEB):
             ohif = f"open {address}/ohif/, a study, MONAI Label."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
+from argparse import ArgumentParser
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -139,3 +141,11 @@ def is_dicom_series(folder: Path) -> bool:
         return False
     with first.open("rb") as file:
         return file.read(132)[128:] == b"DICM"
+
+
+def served_host() -> str:
+    """Where this process serves: its ``--host``, of which MONAI Label keeps no record; this machine for all."""
+    options = ArgumentParser(add_help=False)
+    options.add_argument("-i", "--host", default="0.0.0.0")
+    given = str(options.parse_known_args(sys.argv[1:])[0].host)
+    return "127.0.0.1" if given in ("0.0.0.0", "::") else given

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from bundle.label.layout import flat_studies, lay_out_app
+from bundle.label.layout import flat_studies, lay_out_app, served_host
 from tests.running import TRAINING, make_raw, prepare, run_here
 
 
@@ -58,3 +58,16 @@ def test_a_folder_that_holds_scans_is_taken_as_it_is(place, tmp_path):
 def test_a_run_without_weights_is_refused(place, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"expected models/model.pt and model.json"):
         lay_out_app(place / "raw", place / "nowhere", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "host"),
+    [
+        ([], "127.0.0.1"),
+        (["--port", "8001", "--host", "0.0.0.0"], "127.0.0.1"),
+        (["-i", "10.0.0.7", "-p", "8001"], "10.0.0.7"),
+    ],
+)
+def test_the_address_that_is_told_is_that_of_the_host(monkeypatch, options, host):
+    monkeypatch.setattr("sys.argv", ["monailabel", "start_server", *options])
+    assert served_host() == host
