@@ -48,7 +48,7 @@ TRACKING_HANDLER = "MLFlowHandler"
 CONSTANTS = {"true": "True", "false": "False", "null": "None"}
 
 # Overlays that inference and evaluation have no place for: what they name is of a training.
-OF_TRAINING_ALONE = ("method_annealed_pooling", "run_early_stop", "run_multi_gpu")
+OF_TRAINING_ALONE = ("method_annealed_pooling", "run_early_stop", "run_multi_gpu", "run_pretrained")
 
 # Ids that decide what a network's output means; training and inference must agree on them.
 MODEL_IDS = (

@@ -32,7 +32,8 @@ MAIN = {
     name: yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text())
     for name in ("train", "inference", "train_selftrain", "inference_selftrain")
 }
-IDS = {name for config in MAIN.values() for name in config}
+OF_RUN = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "configs").glob("run_*.yaml"))]
+IDS = {name.removeprefix("+") for config in (*MAIN.values(), *OF_RUN) for name in config}
 PREPARE = set(inspect.signature(prepare_data).parameters)
 REPRODUCE = set(inspect.signature(reproduce).parameters)
 CHAIN = set(inspect.signature(chain).parameters)

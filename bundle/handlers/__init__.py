@@ -9,6 +9,7 @@ from bundle.handlers.evaluation import EvaluationReport
 from bundle.handlers.intensity_start import start_from_intensity
 from bundle.handlers.loss_term import LossTermHandler, LossTermHandlers, ramp_up
 from bundle.handlers.prediction_sheet import PredictionSheet
+from bundle.handlers.pretrained import start_from_weights
 from bundle.handlers.process_group import join_process_group, leave_process_group
 from bundle.handlers.run_state import RandomState, RunState
 from bundle.handlers.tag_metrics import TagAccuracy, TagCrossEntropy
@@ -35,5 +36,6 @@ __all__ = [
     "leave_process_group",
     "ramp_up",
     "start_from_intensity",
+    "start_from_weights",
     "trust_of_entropies",
 ]

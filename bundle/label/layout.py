@@ -16,7 +16,7 @@ from bundle.configuration import BUNDLE_ROOT, CONFIG_DIR, FREE_IDS, settings_bes
 from bundle.data.names import name_list
 from bundle.data.readers import find_cases
 from bundle.data.scans import SCAN_SUFFIXES, existing_folder, scan_stem
-from bundle.packing.packed_configs import with_settings
+from bundle.packing.packed_configs import with_settings, without_start
 
 NAME = "tags_to_masks"
 # What a training notes of its data among its settings; no ids of a config, or overwritten by what it found.
@@ -102,7 +102,7 @@ def _write_configs(folder: Path, settings: Mapping[str, Any]) -> None:
     if segmenter:
         (folder / "train.yaml").unlink()  # no tags for it: the server then offers no training
         return
-    train = {name: value for name, value in settings.items() if name not in NOTES}
+    train = without_start({name: value for name, value in settings.items() if name not in NOTES})
     _write(
         folder / "train.yaml",
         {**train, **{name: defaults[name] for name in (*FREE_IDS, "training_cases") if name in defaults}},

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from bundle.configuration import settings_beside
 from bundle.data.cache import PreparedCase, write_json
@@ -140,15 +139,12 @@ def train_on(
         RuntimeError: the training failed; the last lines that it printed say why.
     """
     weights = bundle / "models" / "model.pt"
-    files = [bundle / "configs" / "train.yaml"]
+    names = ["train", "run_pretrained"] if pretrained else ["train"]
     output_dir.mkdir(parents=True)
-    if pretrained:
-        start = f"torch.load({str(weights)!r}, map_location=@device, weights_only=True)"
-        lines = [f"$@{network}.load_state_dict({start})" for network in ("network", "kept")]
-        files.append(output_dir / "start.yaml")
-        files[-1].write_text(yaml.safe_dump({"+initialize": lines}), encoding="utf-8")
     command = [sys.executable, "-m", "monai.bundle", "run", "training"]
-    command += ["--config_file", str([str(file) for file in files]), "--bundle_root", str(bundle)]
+    command += ["--config_file", str([str(bundle / "configs" / f"{name}.yaml") for name in names])]
+    command += ["--pretrained", str(weights)] if pretrained else []
+    command += ["--bundle_root", str(bundle)]
     command += ["--dataset_dir", str(dataset_dir), "--output_dir", str(output_dir), "--epochs", str(epochs)]
     command += ["--device", f"$torch.device({device!r})"]
     path = os.pathsep.join([str(bundle), *filter(None, [os.environ.get("PYTHONPATH")])])

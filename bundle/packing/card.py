@@ -34,8 +34,13 @@ def trained_on(run: TrainedRun) -> str:
     """What a run learnt from, as the model card's first line tells it.
 
     Raises:
-        ValueError: the data set is not there any more, so nothing tells.
+        ValueError: the data set is not there any more, or earlier weights were the start, so nothing tells.
     """
+    if run.started_from:
+        raise ValueError(
+            f"run {run.folder} started from the weights {run.started_from}, so its data set does not tell all that was "
+            f"learnt from; say it by --trained_on"
+        )
     if run.source == "phantom":
         return f"a synthetic phantom of {run.training_cases} training subjects, not on patients"
     if not run.source:
@@ -93,4 +98,4 @@ def data_licence(run: TrainedRun, file: Path | None) -> str:
                 f"--data_license {file}: expected a text file, found none; correct the path"
             )
         return file.read_text(encoding="utf-8")
-    return PHANTOM_LICENCE if run.source == "phantom" else OTHER_LICENCE
+    return PHANTOM_LICENCE if run.source == "phantom" and not run.started_from else OTHER_LICENCE

@@ -30,7 +30,7 @@ NOTES = {
     "validation_tags",
     "pseudo_labels",
 }  # of data, no ids
-SEVERAL = "run_multi_gpu"
+SEVERAL, STARTED = "run_multi_gpu", "run_pretrained"
 
 
 def packed_configs(run: TrainedRun, overlays: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
@@ -98,7 +98,7 @@ def _of_one_process(
     trained: Mapping[str, Any], several: Mapping[str, Any], shipped: Mapping[str, Any]
 ) -> dict[str, Any]:
     """A run's settings without what belongs to one machine and to several processes."""
-    settings = {name: value for name, value in trained.items() if name not in NOTES}
+    settings = without_start({name: value for name, value in trained.items() if name not in NOTES})
     for name in LOCAL_IDS & set(settings):
         settings[name] = shipped.get(name)
     added = [line.replace("#", "::") for line in several["+initialize"]]  # as a parsed config has it
@@ -106,6 +106,14 @@ def _of_one_process(
     if settings.get("finalize") == several["finalize"]:
         del settings["finalize"]
     return settings
+
+
+def without_start(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's settings without the weights that it started from, a file on the machine where it was trained."""
+    started = _raw(STARTED)
+    kept = {name: value for name, value in settings.items() if name not in started}
+    kept["initialize"] = [line for line in settings["initialize"] if line not in started["+initialize"]]
+    return kept
 
 
 def with_settings(config: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:

@@ -46,6 +46,11 @@ class TrainedRun:
         return "MaskSliceDataset" in str(self.settings.get("training_slices"))
 
     @property
+    def started_from(self) -> str:
+        """File of weights that it began with (`configs/run_pretrained.yaml`); empty for none."""
+        return str(self.settings.get("pretrained", ""))
+
+    @property
     def normalised(self) -> str:
         """``volume`` or ``slice``, as the project's own configs z-score intensities; empty: the packer's own way."""
         parts = [part.get("_target_", "") for part in self.settings["preprocessing"]["transforms"]]

@@ -46,7 +46,7 @@ AXES = {
         "batch_size",
         "workers",
         "patience",
-        *("early_stop", "watched"),
+        *("early_stop", "watched", "pretrained"),
     },
 }
 TERMS = {"classification", "er", "kd", "cmer"}
@@ -176,7 +176,7 @@ def test_every_method_trains(method, dataset_dir, tmp_path):
     assert found == {term for term in terms_of(method) if weights[term] > 0}
 
 
-ATTACHED = ("run_multi_gpu", "run_early_stop", "method_annealed_pooling")
+ATTACHED = ("run_multi_gpu", "run_early_stop", "run_pretrained", "method_annealed_pooling")
 
 
 @pytest.mark.parametrize("order", list(permutations(ATTACHED)), ids=names)
@@ -185,7 +185,7 @@ def test_what_overlays_do_at_the_start_adds_up_in_any_order(order):
     base, found = alone[0], merged("train", *order)["initialize"]
     assert found[: len(base)] == base
     assert sorted(found) == sorted([*base, *(line for lines in alone[1:] for line in lines[len(base) :])])
-    assert len(found) == len(base) + 4
+    assert len(found) == len(base) + 5
 
 
 def test_the_papers_recipe_trains(dataset_dir, tmp_path):

@@ -159,7 +159,10 @@ def test_a_thousand_slices_are_enough(monkeypatch):
 
 
 def test_what_loads_weights_comes_after_it():
-    steps = merged("train", "method_annealed_pooling", "run_early_stop").get()["initialize"]
-    (place,) = (number for number, step in enumerate(steps) if "start_from_intensity" in step)
-    assert [step for step in steps[:place] if "load" in step or "early_stop" in step] == []
-    assert place < len(steps) - 1  # those of overlays, and so of what MONAI Label appends
+    steps = merged("train", "method_annealed_pooling", "run_early_stop", "run_pretrained").get()["initialize"]
+    place, loads = (
+        next(number for number, step in enumerate(steps) if name in step)
+        for name in ("start_from_intensity", "start_from_weights")
+    )
+    assert place < loads
+    assert [step for step in steps[:place] if "early_stop" in step] == []

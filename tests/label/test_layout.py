@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
+from bundle.configuration import CONFIG_DIR, settings_beside
 from bundle.label.layout import flat_studies, lay_out_app, served_host
 from tests.running import TRAINING, make_raw, prepare, run_here
 
@@ -34,6 +35,25 @@ def test_both_configs_are_complete_with_the_settings_of_the_run(place, tmp_path)
     assert str(place) not in str(train) + str(inference)  # nothing of where the run lay
     assert (bundle / "configs" / "metadata.json").read_bytes() == (bundle / "metadata.json").read_bytes()
     assert (bundle / "models" / "model.pt").read_bytes() == (place / "run/models/model.pt").read_bytes()
+
+
+def test_the_file_that_the_run_started_from_is_left_out(place, tmp_path):
+    again = tmp_path / "again"
+    where = {"dataset_dir": str(place / "prepared"), "output_dir": str(again)}
+    run_here(
+        "train",
+        "run_pretrained",
+        **TRAINING,
+        **where,
+        epochs=1,
+        pretrained=str(place / "run/models/model.pt"),
+    )
+    assert settings_beside(again / "models" / "model.pt")["pretrained"]
+    app, _ = lay_out_app(place / "raw", again, tmp_path / "app")
+    train = yaml.safe_load((app / "model/tags_to_masks/configs/train.yaml").read_text())
+    assert "pretrained" not in train
+    shipped = yaml.safe_load((CONFIG_DIR / "train.yaml").read_text())["initialize"]
+    assert [line.replace("::", "#") for line in train["initialize"]] == shipped
 
 
 def test_scans_in_folders_of_their_own_are_linked_into_one(place, tmp_path):

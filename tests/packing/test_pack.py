@@ -118,6 +118,19 @@ def test_a_run_of_several_processes_is_packed_as_one_of_a_single_one(trained):
     assert packed_configs(replace(run, settings=several)) == packed_configs(replace(run, settings=alone))
 
 
+def test_the_file_that_a_run_started_from_stays_on_its_machine_and_what_it_learnt_there_must_be_said(trained):
+    run = open_run(trained)
+    alone = {**run.settings, **read_config("train")}
+    started = {**run.settings, **read_config("train", "run_pretrained"), "pretrained": "/home/me/model.pt"}
+    assert packed_configs(replace(run, settings=started)) == packed_configs(replace(run, settings=alone))
+    begun = replace(run, settings=started, source="phantom")
+    with pytest.raises(
+        ValueError, match=r"started from the weights /home/me/model\.pt, .* say it by --trained_on"
+    ):
+        trained_on(begun)
+    assert data_licence(begun, None) != PHANTOM_LICENCE
+
+
 def test_several_gpus_start_as_one_does_and_add_their_own(bundle_dir):
     train, several = read(bundle_dir, "train"), read(bundle_dir, "multi_gpu_train")
     assert "initialize" not in several
