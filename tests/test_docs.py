@@ -32,8 +32,8 @@ MAIN = {
     name: yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text())
     for name in ("train", "inference", "train_selftrain", "inference_selftrain")
 }
-OF_RUN = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "configs").glob("run_*.yaml"))]
-IDS = {name.removeprefix("+") for config in (*MAIN.values(), *OF_RUN) for name in config}
+RUN = {path.name: yaml.safe_load(path.read_text()) for path in sorted((ROOT / "configs").glob("run_*.yaml"))}
+IDS = {name for config in (*MAIN.values(), *RUN.values()) for name in config}
 PREPARE = set(inspect.signature(prepare_data).parameters)
 REPRODUCE = set(inspect.signature(reproduce).parameters)
 CHAIN = set(inspect.signature(chain).parameters)
@@ -162,7 +162,10 @@ def test_every_command_names_modules_files_and_options_that_exist(path):
             if "monai.bundle" in line:
                 main = "train" if "run training" in line else "inference"
                 main += "_selftrain" if f"{main}_selftrain" in line else ""
-                assert options <= set(MAIN[main]), line
+                overlays = re.findall(r"configs/(run_\w+\.yaml)", line)
+                assert options <= {*MAIN[main], *(name for overlay in overlays for name in RUN[overlay])}, (
+                    line
+                )
             if line.startswith("make "):
                 target = line.split()[1]
                 assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), line
