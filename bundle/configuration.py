@@ -8,7 +8,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -69,6 +69,21 @@ MODEL_IDS = (
     "pooling",
     "cam_reader",
 )
+
+
+def check_reading_overlays(names: Sequence[str]) -> None:
+    """Refuse names that are no overlays of inference and evaluation.
+
+    Raises:
+        ValueError: with the nearest name that is one.
+    """
+    files = [path for axis in ("dataset", "network", "method") for path in CONFIG_DIR.glob(f"{axis}_*.yaml")]
+    known = reading_overlays(sorted(path.stem for path in files))
+    for name in names:
+        if name not in known:
+            raise ValueError(
+                f"configs: there is no overlay configs/{name}.yaml of inference; {nearest_name(name, known)}"
+            )
 
 
 def merged_config() -> dict[str, Any]:

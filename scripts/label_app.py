@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from bundle.label.layout import NAME, lay_out_app
-from scripts.command_line import run, text
+from scripts.command_line import run, text, whole
 
 
 def label_app(
@@ -33,9 +33,16 @@ def label_app(
         if text(value) is None:
             raise ValueError(f"--{flag} is missing, expected a folder; give it")
     check_torchvision()
-    app, folder = lay_out_app(str(studies), str(run_dir), str(output_dir), name)
+    listen = whole("port", port) or 0
+    if not 0 < listen < 2**16:
+        raise ValueError(f"--port is {port}, expected a number from 1 to {2**16 - 1}; correct it")
+    app, folder, kept = lay_out_app(str(studies), str(run_dir), str(output_dir), name)
     models = ",".join(sorted(path.name for path in (app / "model").iterdir()))
     print(f"app      {app}\nstudies  {folder}\nmodels   {models}\n")
+    if kept:
+        print(
+            f"Weights that the server learnt from labels since are kept; to begin with the run's again, delete {app}.\n"
+        )
     print(f"Next: {start_command(app, folder, models, port)}")
     print("It takes some seconds, and ends with the address and the steps in a viewer.")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -93,6 +94,12 @@ def write_json(path: Path, values: Any) -> None:
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     beside.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
     os.replace(beside, path)
+
+
+def sha256(path: Path) -> str:
+    """Checksum of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _put_in_place(partial: Path, folder: Path) -> None:

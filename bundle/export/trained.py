@@ -8,13 +8,12 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from bundle.configuration import CONFIG_DIR, check_ids
+from bundle.configuration import CONFIG_DIR, check_ids, check_reading_overlays
 from bundle.data.names import nearest_name
 from bundle.export.graph import FusedMapGraph
 from bundle.handlers import LoadWeights
 
 STAGES = {"cam": "inference", "segmenter": "inference_selftrain"}
-AXES = ("dataset", "network", "method")  # of overlays that inference takes
 
 
 def trained_graph(
@@ -38,10 +37,7 @@ def trained_graph(
     """
     if stage not in STAGES:
         raise ValueError(f"stage: {stage!r} is unknown; {nearest_name(stage, STAGES)}")
-    known = [path.stem for axis in AXES for path in CONFIG_DIR.glob(f"{axis}_*.yaml")]
-    for name in overlays:
-        if name not in known:
-            raise ValueError(f"configs: there is no overlay configs/{name}.yaml; {nearest_name(name, known)}")
+    check_reading_overlays(overlays)
     parser = ConfigParser()
     parser.read_config([str(CONFIG_DIR / f"{name}.yaml") for name in (STAGES[stage], *overlays)])
     parser.update({**(options or {}), "precision": "float32"})

@@ -119,7 +119,13 @@ class EvaluationReport:
             return
         self.output_dir.mkdir(parents=True, exist_ok=True)
         self.summary = write_summary(
-            self.output_dir / "summary.json", scores, self.rule, self.thresholds, self.names, self._available
+            self.output_dir / "summary.json",
+            scores,
+            self.rule,
+            self.thresholds,
+            self.names,
+            self._available,
+            weights_sha256=getattr(engine.state, "weights_sha256", None),
         )
         engine.state.metrics.update(headline(self.summary))
         rows = [row for entry in scores for row in entry.rows]

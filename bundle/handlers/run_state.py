@@ -16,6 +16,7 @@ from ignite.handlers import Checkpoint, DiskSaver
 from bundle.configuration import differing_ids
 from bundle.data import SliceDataset
 from bundle.data.cache import write_json
+from bundle.data.datalists import recorded_source
 from bundle.data.pseudo_labels import PseudoLabelSliceDataset
 from bundle.handlers.weights import read_checkpoint
 
@@ -112,6 +113,7 @@ class RunState:
         if not self.settings:
             return
         self.settings["processes"] = idist.get_world_size()
+        self.settings["data_source"] = recorded_source(self.settings.get("dataset_dir", ""))
         for owner, cases, tags in (
             (engine, "training_cases", "training_tags"),
             (self.evaluator, "validation_cases", "validation_tags"),

@@ -13,6 +13,7 @@ from ignite.engine import Engine, Events
 
 from bundle.configuration import MODEL_IDS, differing_ids, settings_beside
 from bundle.data import CaseDataset
+from bundle.data.cache import sha256
 
 PACKED = " (of a packed bundle: that bundle's own configs)"  # each holds those of one stage
 KNOWN_CASES = "cases that were used to train or select"  # how a warning begins, by which it can be silenced
@@ -59,6 +60,9 @@ class LoadWeights:
 
     def __call__(self, engine: Engine) -> None:
         trained = self.load()
+        vars(engine.state)["weights_sha256"] = sha256(
+            self.checkpoint
+        )  # for reports, which tell what they are of
         dataset = getattr(getattr(engine, "data_loader", None), "dataset", None)
         if isinstance(dataset, CaseDataset):
             if dataset.spatial_size is None:

@@ -13,14 +13,18 @@ from typing import Any
 import yaml
 
 from bundle.configuration import BUNDLE_ROOT, CONFIG_DIR, FREE_IDS, settings_beside
+from bundle.data.cache import sha256
+from bundle.data.modality_names import meaning
 from bundle.data.names import name_list
 from bundle.data.readers import find_cases
 from bundle.data.scans import SCAN_SUFFIXES, existing_folder, scan_stem
+from bundle.data.siblings import entry_of_path
 from bundle.packing.packed_configs import with_settings, without_start
 
 NAME = "tags_to_masks"
+LAID_OUT = "laid_out.txt"  # digest of the run's weights that the server began with
 # What a training notes of its data among its settings; no ids of a config, or overwritten by what it found.
-NOTES = {"processes", "training_tags", "validation_cases", "validation_tags", "training_cases"}
+NOTES = {"processes", "data_source", "training_tags", "validation_cases", "validation_tags", "training_cases"}
 # Ids that each workflow has its own of, that say where things lie, or that change no result.
 OWN_IDS = FREE_IDS | {
     *("imports", "initialize", "training", "run", "finalize", "batch_size", "network", "spatial_size"),
@@ -42,8 +46,10 @@ __all__ = ["TagApp"]
 
 def lay_out_app(
     studies: str | Path, run_dir: str | Path, output_dir: str | Path, name: str = NAME
-) -> tuple[Path, Path]:
+) -> tuple[Path, Path, bool]:
     """Write the app's folder; called again, it takes over other weights or another bundle beside the first.
+
+    Weights that the server has learnt from labels since are kept if the run is the one that it was laid out with.
 
     Args:
         studies: folder of scans. If they lie in folders of their own, links to them are put into
@@ -53,10 +59,11 @@ def lay_out_app(
         name: of the model in the server.
 
     Returns:
-        The app's folder and that of the studies.
+        The app's folder, that of the studies, and whether weights that were learnt there are kept.
 
     Raises:
         FileNotFoundError: no weights or no scans.
+        ValueError: a folder that is no app; scans both loose and in folders of their own.
     """
     if not re.fullmatch(r"[a-z0-9_]+", name):
         raise ValueError(f"--name is {name!r}, expected lower-case letters, digits and _; choose another")
@@ -68,20 +75,34 @@ def lay_out_app(
             f"run {run_dir}: expected models/model.pt and model.json, which a training writes; give the --output_dir "
             "of a finished training as --run_dir"
         )
+    main, bundle = output_dir / "main.py", output_dir / "model" / name
+    served, laid_out = bundle / "models", bundle / "models" / LAID_OUT
+    for ours, known in (
+        (main, main.is_file() and "TagApp" in main.read_text("utf-8")),
+        (bundle, laid_out.is_file()),
+    ):
+        if ours.exists() and not known:
+            raise ValueError(
+                f"--output_dir {output_dir} holds {ours.relative_to(output_dir)}, which is not of an app made here; "
+                "give a new folder"
+            )
     folder = flat_studies(studies, output_dir, name_list(settings["modalities"]))
-    bundle = output_dir / "model" / name
-    shutil.rmtree(bundle, ignore_errors=True)
-    (bundle / "models").mkdir(parents=True)
+    run = sha256(weights)
+    same_run = laid_out.is_file() and laid_out.read_text("utf-8") == run
+    kept = same_run and sha256(served / weights.name) != run
+    served.mkdir(parents=True, exist_ok=True)
     leftovers = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(BUNDLE_ROOT / "bundle", bundle / "bundle", ignore=leftovers)
-    shutil.copytree(CONFIG_DIR, bundle / "configs", ignore=leftovers)
+    for source, target in ((BUNDLE_ROOT / "bundle", bundle / "bundle"), (CONFIG_DIR, bundle / "configs")):
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(source, target, ignore=leftovers)
     for document in ("LICENSE", "metadata.json"):
         shutil.copy(BUNDLE_ROOT / document, bundle / document)
-    for file in (weights, weights.with_suffix(".json")):
-        shutil.copy(file, bundle / "models" / file.name)
+    for file in () if kept else (weights, weights.with_suffix(".json")):
+        shutil.copy(file, served / file.name)
+    laid_out.write_text(run, encoding="utf-8")
     _write_configs(bundle / "configs", settings)
-    (output_dir / "main.py").write_text(MAIN.format(name=name), encoding="utf-8")
-    return output_dir, folder
+    main.write_text(MAIN.format(name=name), encoding="utf-8")
+    return output_dir, folder, kept
 
 
 def is_segmenter(settings: Mapping[str, Any]) -> bool:
@@ -117,21 +138,65 @@ def _write(file: Path, config: Mapping[str, Any]) -> None:
 
 
 def flat_studies(studies: str | Path, output_dir: Path, modalities: list[str]) -> Path:
-    """The folder of studies itself, or one of links where cases lie in folders of their own."""
+    """The folder of studies itself, or one of links where cases lie in folders of their own.
+
+    Raises:
+        FileNotFoundError: no scans.
+        ValueError: scans lie both in the folder and in folders within it.
+    """
     root = existing_folder(studies)
-    series = [path for path in root.iterdir() if path.is_dir() and is_dicom_series(path)]
-    if series or any(path.name.lower().endswith(SCAN_SUFFIXES) for path in root.iterdir()):
+    inside = sorted(root.iterdir())
+    loose = [path for path in inside if _is_scan(path) or (path.is_dir() and is_dicom_series(path))]
+    if loose:
+        deeper = next(
+            (one for path in inside if path not in loose for one in path.rglob("*") if _is_scan(one)), None
+        )
+        if deeper is not None:
+            raise ValueError(
+                f"--studies {root} holds scans ({loose[0].name}) and folders of scans "
+                f"({deeper.relative_to(root)}), of which MONAI Label would see the first alone; move one kind away"
+            )
         return root.resolve()
+    wanted: dict[str, Path] = {}
+    for case, images in _cases_in_folders(root, modalities).items():
+        for modality, path in images.items():
+            stem = f"{case}_{modality}" if modality else case
+            wanted[f"{stem}{path.name.removeprefix(scan_stem(path))}"] = path
     links = output_dir / "studies"
     links.mkdir(parents=True, exist_ok=True)
+    for former in links.iterdir():
+        if former.is_symlink():
+            former.unlink()
+    for name, path in wanted.items():
+        (links / name).symlink_to(path.resolve())
+    return links.resolve()
+
+
+def _cases_in_folders(root: Path, modalities: list[str]) -> dict[str, dict[str, Path]]:
+    """Files by case and modality; no modality: one file with all.
+
+    Where files are named by their modality alone (``017/flair.nii.gz``), a folder is a case; else cases are found as
+    every command finds them.
+    """
+    names = {meaning(name) for name in modalities}
+    found: dict[str, dict[str, Path]] = {}
+    for path in sorted(root.glob("*/*")):
+        if _is_scan(path) and meaning(scan_stem(path)) in names:
+            images = entry_of_path(path, modalities)["image"]
+            found[path.parent.name] = {modality: Path(file) for modality, file in images.items()}
+    if found:
+        return found
     for record in find_cases(root, modalities):
         for modality, source in record.images.items():
             if source.path.exists():
-                stem = record.case if source.channel is not None else f"{record.case}_{modality}"
-                link = links / f"{stem}{source.path.name.removeprefix(scan_stem(source.path))}"
-                link.unlink(missing_ok=True)
-                link.symlink_to(source.path.resolve())
-    return links.resolve()
+                found.setdefault(record.case, {})["" if source.channel is not None else modality] = (
+                    source.path
+                )
+    return found
+
+
+def _is_scan(path: Path) -> bool:
+    return path.name.lower().endswith(SCAN_SUFFIXES) and not path.name.startswith(".") and path.is_file()
 
 
 def is_dicom_series(folder: Path) -> bool:

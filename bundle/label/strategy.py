@@ -9,6 +9,7 @@ from typing import Any
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.strategy import Strategy
 
+from bundle.configuration import root_cause
 from bundle.data.names import name_list
 from bundle.data.siblings import entry_of_path
 from bundle.label.disagreement import disagreement_of_branches
@@ -22,7 +23,8 @@ KEY = "disagreement"
 class DisagreementStrategy(Strategy):
     """Of the cases without a label, the one whose maps differ most between branches.
 
-    A case's score is kept with its image in the data store, together with what it depends on: weights and file.
+    Cases of which nothing can be told, such as one with a single modality, are left out with a warning. A case's score
+    is kept with its image in the data store, together with what it depends on: weights and file.
 
     Args:
         task: inference of the model that is asked.
@@ -42,7 +44,24 @@ class DisagreementStrategy(Strategy):
         for image, case in case_of.items():
             if case not in labelled:
                 first.setdefault(case, image)
-        scores = {image: self._score(image, paths[image], request, datastore) for image in first.values()}
+        scores: dict[str, float] = {}
+        reasons: list[str] = []
+        for image in first.values():
+            try:
+                score = self._score(image, paths[image], request, datastore)
+            except (ValueError, FileNotFoundError, RuntimeError) as error:  # of this case alone
+                score, reason = None, str(root_cause(error))
+            else:
+                reason = (
+                    f"{image}: disagreement needs two branches that have a modality; use another strategy"
+                )
+            if score is not None:
+                scores[image] = score
+            else:
+                logger.warning("%s is not offered: %s", image, reason)
+                reasons.append(reason)
+        if not scores and reasons:
+            raise ValueError(reasons[0])
         if not scores:
             return None
         image = max(scores, key=lambda one: scores[one])
@@ -52,12 +71,13 @@ class DisagreementStrategy(Strategy):
     def _case(self, path: str, modalities: list[str]) -> str:
         return f"{Path(path).parent}/{entry_of_path(path, modalities)['case']}"
 
-    def _score(self, image: str, path: str, request: dict[str, Any], datastore: Datastore) -> float:
+    def _score(self, image: str, path: str, request: dict[str, Any], datastore: Datastore) -> float | None:
         weights = (self.bundle / "models" / "model.pt").stat().st_mtime_ns
         made_of = [weights, Path(path).stat().st_mtime_ns]
         known = datastore.get_image_info(image).get(KEY, {})
         if known.get("made_of") == made_of:
-            return float(known["score"])
-        score = disagreement_of_branches(*self.task.branch_maps(path, request.get("device")))
+            return known["score"]
+        maps, foreground = self.task.branch_maps(path, request.get("device"))
+        score = disagreement_of_branches(maps, foreground) if len(maps) > 1 else None
         datastore.update_image_info(image, {KEY: {"score": score, "made_of": made_of}})
         return score

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,14 @@ HEALTHY, DONE = (
 
 def tags_of_label(
     path: str | Path, info: Mapping[str, Any], slices: int, case: str, grid: Grid | None = None
-) -> np.ndarray:
-    """Tags of one case from a label that was saved in a viewer.
+) -> tuple[np.ndarray, bool]:
+    """What a label that was saved in a viewer says of single slices, and whether it says that the case is done.
 
     Paint is a dab: it tags the slices that it lies in and says nothing of the others. Those count as negative if the
     user says that the case is done: by ``"done": true`` among what was saved with the label, or by paint of a label
     named ``done``, anywhere. A full mask is a label of a case that is done. Paint of a label named ``healthy`` tags
     its slice negative. A JSON file is read as `bundle.data.read_label` does; its ``complete`` says that the case is
-    done.
+    done. Whether the rest is negative is settled where all labels of a case are known (`tags_of_labels`).
 
     Args:
         path: volume on the scan's grid, or JSON.
@@ -39,7 +40,7 @@ def tags_of_label(
         grid: the scan's grid.
 
     Returns:
-        (S,) int8: 1 positive, 0 negative, -1 untagged.
+        Tags (S,) int8: 1 positive, 0 negative, -1 untagged; and whether the case is done.
 
     Raises:
         ValueError: a label on another grid; a slice that is tagged both ways; as `bundle.data.read_label`.
@@ -47,7 +48,11 @@ def tags_of_label(
     path = Path(path)
     done = str(info.get("done", False)).lower() in ("true", "1")
     if path.suffix.lower() == ".json":
-        tags = read_label(path, slices, case, grid)
+        tags, note = read_label(path, slices, case, grid), json.loads(path.read_text(encoding="utf-8"))
+        if note.get("complete", False):
+            done = True
+            listed = np.isin(np.arange(slices), note.get("negative_slices", []))
+            tags = np.where((tags == NEGATIVE) & ~listed, np.int8(UNTAGGED), tags)
     else:
         values = _values(path, case, grid)
         if values.shape[2] != slices:
@@ -69,7 +74,40 @@ def tags_of_label(
             )
         tags = np.full(slices, UNTAGGED, dtype=np.int8)
         tags[positive], tags[negative] = POSITIVE, NEGATIVE
-    return np.where((tags == UNTAGGED) & done, np.int8(NEGATIVE), tags)
+    return tags, done
+
+
+def tags_of_labels(
+    labels: Sequence[tuple[str | Path, Mapping[str, Any]]], slices: int, case: str, grid: Grid | None = None
+) -> np.ndarray:
+    """Tags of one case from all labels that were saved for it, such as one for each of its files.
+
+    What they say of single slices is taken together; if any of them says that the case is done, the rest is negative.
+
+    Args:
+        labels: path of each, and what was saved with it.
+        slices: number of slices of the scan.
+        case: case id, for errors.
+        grid: the scan's grid.
+
+    Returns:
+        (S,) int8: 1 positive, 0 negative, -1 untagged.
+
+    Raises:
+        ValueError: two labels contradict; as `tags_of_label`.
+    """
+    tags, finished = np.full(slices, UNTAGGED, dtype=np.int8), False
+    for path, info in labels:
+        found, done = tags_of_label(path, info, slices, case, grid)
+        told = found != UNTAGGED
+        both = np.flatnonzero(told & (tags != UNTAGGED) & (tags != found))
+        if both.size:
+            raise ValueError(
+                f"case {case}: two of its labels contradict in slice {both[0]} (one is {path}); delete one"
+            )
+        tags[told] = found[told]
+        finished = finished or done
+    return np.where((tags == UNTAGGED) & finished, np.int8(NEGATIVE), tags)
 
 
 def _values(path: Path, case: str, grid: Grid | None) -> np.ndarray:

@@ -24,7 +24,7 @@ from bundle.data.names import name_list
 from bundle.data.prepare import PrepareOptions, prepare_cohort
 from bundle.data.records import CaseRecord
 from bundle.data.siblings import entry_of_path
-from bundle.label.tags import tags_of_label
+from bundle.label.tags import tags_of_labels
 
 Tell = Callable[[str], None]
 
@@ -191,14 +191,5 @@ def _tags(folder: Path, labels: Sequence[Labelled], headers_differ: bool) -> np.
     """Tags of a prepared case from all labels that were saved for it."""
     case = PreparedCase.open(folder)
     grid = None if headers_differ else Grid(case.geometry.shape, case.geometry.affine)
-    tags = np.full(case.slices, UNTAGGED, dtype=np.int8)
-    for one in labels:
-        found = tags_of_label(one.label, one.info, case.slices, case.case, grid)
-        told = found != UNTAGGED
-        both = np.flatnonzero(told & (tags != UNTAGGED) & (tags != found))
-        if both.size:
-            raise ValueError(
-                f"case {case.case}: two of its labels contradict in slice {both[0]} (one is {one.label}); delete one"
-            )
-        tags[told] = found[told]
-    return tags
+    pairs = [(one.label, one.info) for one in labels]
+    return tags_of_labels(pairs, case.slices, case.case, grid)

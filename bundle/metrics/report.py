@@ -83,6 +83,7 @@ def write_summary(
     thresholds: Sequence[float] = THRESHOLDS,
     names: Sequence[str] | None = None,
     available: Sequence[str] | None = None,
+    weights_sha256: str | None = None,
 ) -> dict[str, Any]:
     """Write the summary of all cases as JSON (undefined values as null) and return it (as nan).
 
@@ -94,8 +95,10 @@ def write_summary(
         thresholds: those of the curves.
         names: see `summarise`.
         available: modalities that might be used, where not all might; ``None`` for all.
+        weights_sha256: checksum of the file of weights that drew the maps, if a network did.
     """
     summary = {
+        **({} if weights_sha256 is None else {"weights_sha256": weights_sha256}),
         "threshold": rule.threshold,
         "mask_steps": [*rule.map_steps, *rule.steps],
         "available": None if available is None else list(available),

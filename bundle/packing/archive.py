@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,8 @@ from typing import Any
 
 import torch
 import yaml
+
+from bundle.data.cache import sha256
 
 CHECKSUMS = "checksums.sha256"  # as `sha256sum --check` reads it
 LARGE_FILES = "large_files.yml"
@@ -27,12 +28,6 @@ def files_of(folder: Path) -> Iterator[Path]:
     """All files, sorted by their path; caches of Python are none."""
     found = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     yield from sorted(found, key=lambda path: path.relative_to(folder).as_posix())
-
-
-def sha256(path: Path) -> str:
-    """Checksum in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_large_files(folder: Path) -> list[Path]:

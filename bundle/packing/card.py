@@ -34,7 +34,7 @@ def trained_on(run: TrainedRun) -> str:
     """What a run learnt from, as the model card's first line tells it.
 
     Raises:
-        ValueError: the data set is not there any more, or earlier weights were the start, so nothing tells.
+        ValueError: nothing tells, or earlier weights were the start.
     """
     if run.started_from:
         raise ValueError(
@@ -45,8 +45,8 @@ def trained_on(run: TrainedRun) -> str:
         return f"a synthetic phantom of {run.training_cases} training subjects, not on patients"
     if not run.source:
         raise ValueError(
-            f"run {run.folder}: expected its data set {run.settings['dataset_dir']} to tell what the weights were "
-            f"trained on, found none there; start where it was trained, or say it by --trained_on"
+            f"run {run.folder}: its training noted no kind of data set, expected one to tell what the weights learnt "
+            f"from; say it by --trained_on"
         )
     return f"{run.training_cases} cases of the packer's own data (source: {run.source})"
 

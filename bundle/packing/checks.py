@@ -10,10 +10,15 @@ from typing import Any
 
 import yaml
 
+from bundle.data.cache import sha256
 from bundle.packing import demands
-from bundle.packing.archive import CHECKSUMS, LARGE_BYTES, LARGE_FILES, files_of, read_checksums, sha256
+from bundle.packing.archive import CHECKSUMS, LARGE_BYTES, LARGE_FILES, files_of, read_checksums
 
 PACK_AGAIN = "pack it again"
+DECIDING = ("bundle/", "scripts/", "configs/", "models/model.")
+OTHER_TYPES = (
+    "{} in configs/metadata.json should be of the types that the check of metadata wants; correct it"
+)
 
 
 def check_files(folder: Path) -> str:
@@ -44,6 +49,8 @@ def check_version(folder: Path) -> str:
     """The version stands in the changelog."""
     metadata = _metadata(folder)
     version, changelog = metadata.get("version"), metadata.get("changelog", {})
+    if not isinstance(version, str) or not isinstance(changelog, dict):
+        raise ValueError(OTHER_TYPES.format("version and changelog"))
     if version not in changelog:
         raise ValueError(
             f"version {version} is not in the changelog (which has {', '.join(changelog) or 'none'}); describe it "
@@ -56,7 +63,10 @@ def check_packages(folder: Path) -> str:
     """Each package is pinned to one version."""
     metadata = _metadata(folder)
     pins = {name: metadata.get(f"{name}_version") for name in ("monai", "pytorch", "numpy")}
-    pins |= metadata.get("required_packages_version", {})
+    required = metadata.get("required_packages_version", {})
+    if not isinstance(required, dict):
+        raise ValueError(OTHER_TYPES.format("required_packages_version"))
+    pins |= required
     loose = [
         f"{name} {pin}" for name, pin in pins.items() if not re.fullmatch(demands.EXACT_VERSION, str(pin))
     ]
@@ -67,7 +77,7 @@ def check_packages(folder: Path) -> str:
 
 def check_documents(folder: Path) -> str:
     """The model card says first what the weights saw, and has the template's sections; licences are not empty."""
-    lines = (folder / "docs" / "README.md").read_text(encoding="utf-8").splitlines()
+    lines = _text(folder, "docs/README.md").splitlines()
     if not lines or not lines[0].startswith(demands.CARD_BEGINS):
         raise ValueError(
             f"docs/README.md: expected a first line {demands.CARD_BEGINS + '…'!r}, found "
@@ -78,7 +88,7 @@ def check_documents(folder: Path) -> str:
     if missing:
         raise ValueError(f"docs/README.md: sections {', '.join(missing)} are missing; add them")
     for name in ("LICENSE", "docs/data_license.txt"):
-        if not (folder / name).read_text(encoding="utf-8").strip():
+        if not _text(folder, name).strip():
             raise ValueError(f"{name}: expected terms, found an empty file; fill it in")
     return f"{lines[0]}"
 
@@ -86,8 +96,16 @@ def check_documents(folder: Path) -> str:
 def check_sizes(folder: Path) -> str:
     """Files above the zoo's limit are listed, and the list is right."""
     file = folder / LARGE_FILES
-    entries = yaml.safe_load(file.read_text(encoding="utf-8"))["large_files"] if file.is_file() else []
-    listed = {entry["path"]: entry for entry in entries}
+    listed = {}
+    if file.is_file():
+        try:
+            entries = yaml.safe_load(_text(folder, LARGE_FILES))["large_files"]
+            listed = {entry["path"]: entry["hash_val"] for entry in entries}
+        except (yaml.YAMLError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{LARGE_FILES}: expected large_files, a list with path and hash_val, found other ({error}); "
+                f"{PACK_AGAIN}"
+            ) from None
     for path in files_of(folder):
         name = path.relative_to(folder).as_posix()
         if path.stat().st_size > LARGE_BYTES and name not in listed:
@@ -95,15 +113,21 @@ def check_sizes(folder: Path) -> str:
                 f"{name} has {path.stat().st_size / 1e6:.0f} MB, expected at most {LARGE_BYTES / 1e6:.0f} or an entry "
                 f"in {LARGE_FILES}; {PACK_AGAIN}"
             )
-    for name, entry in listed.items():
-        if (folder / name).is_file() and entry["hash_val"] != sha256(folder / name):
+    for name, digest in listed.items():
+        if (folder / name).is_file() and digest != sha256(folder / name):
             raise ValueError(f"{name} is not the file that {LARGE_FILES} means; {PACK_AGAIN}")
     return f"{len(listed)} files above {LARGE_BYTES / 1e6:.0f} MB, all listed"
 
 
 def check_checksums(folder: Path) -> str:
-    """Every file that was packed is as it was packed."""
+    """Every file that was packed is as it was packed; no code, config or weight was added. Results may lie there."""
     known = read_checksums(folder)
+    present = {path.relative_to(folder).as_posix() for path in files_of(folder)}
+    added = sorted(name for name in present - set(known) if name.startswith(DECIDING))
+    if added:
+        raise ValueError(
+            f"{CHECKSUMS} does not list {', '.join(added[:3])}; take away what was added, or {PACK_AGAIN}"
+        )
     for name, digest in known.items():
         if not (folder / name).is_file():
             raise ValueError(f"{name} was packed and is missing; copy it again, or {PACK_AGAIN}")
@@ -127,11 +151,24 @@ CHECKS: dict[str, Callable[[Path], str]] = {
 }
 
 
-def _metadata(folder: Path) -> dict[str, Any]:
-    file = folder / "configs" / "metadata.json"
+def _text(folder: Path, name: str) -> str:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return (folder / name).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{name}: expected UTF-8, found another encoding ({error}); save it as UTF-8"
+        ) from None
+
+
+def _metadata(folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(_text(folder, "configs/metadata.json"))
     except json.JSONDecodeError as error:
         raise ValueError(
             f"configs/metadata.json: no JSON at line {error.lineno}: {error.msg}; correct it"
         ) from None
+    if not isinstance(found, dict):
+        raise ValueError(
+            f"configs/metadata.json: expected an object, found {type(found).__name__}; correct it"
+        )
+    return found

@@ -6,12 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from monai.bundle import ConfigParser
+from torch import nn
 
 from bundle.configuration import BUNDLE_ROOT, CONFIG_DIR, MODEL_IDS
 from bundle.packing.archive import (
@@ -76,7 +78,8 @@ def pack(options: PackOptions) -> Packed:
         ValueError, FileNotFoundError: there is no such run, task, overlay or licence; nothing tells what the weights
             were trained on; something else lies where the bundle belongs; or its network is not for TorchScript.
     """
-    task, run = find_task(options.name), open_run(options.run_dir)
+    find_task(options.name)
+    run = open_run(options.run_dir)
     seen = options.seen or trained_on(run)
     configs = packed_configs(run, options.overlays)
     folder = options.output_dir / options.name
@@ -84,22 +87,11 @@ def pack(options: PackOptions) -> Packed:
         raise ValueError(f"{folder}: expected nothing or a packed bundle, found something else; remove it")
     partial = options.output_dir / f".{options.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
-    for part in ("configs", "docs", "models"):
-        (partial / part).mkdir(parents=True)
-    _copy_code(partial)
-    for name, config in configs.items():
-        write_json(partial / "configs" / f"{name}.json", config)
-    shutil.copyfile(CONFIG_DIR / "logging.conf", partial / "configs" / "logging.conf")
-    network = ConfigParser(configs["inference"]).get_parsed_content("network_def")
-    metadata = packed_metadata(run, task, network, seen)
-    write_json(partial / "configs" / "metadata.json", metadata)
-    shutil.copyfile(BUNDLE_ROOT / "LICENSE", partial / "LICENSE")
-    card = model_card(run, options.name, seen, metadata)
-    (partial / "docs" / "README.md").write_text(card, encoding="utf-8")
-    (partial / "docs" / "data_license.txt").write_text(data_licence(run, options.licence), encoding="utf-8")
-    shutil.copyfile(run.weights, partial / "models" / "model.pt")
-    write_json(partial / "models" / "model.json", _noted(run))
-    _export_torchscript(partial)
+    try:
+        metadata = _write(partial, run, configs, options, seen)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     large = [path.relative_to(partial) for path in write_large_files(partial)]
     write_checksums(partial)
     shutil.rmtree(folder, ignore_errors=True)
@@ -107,6 +99,44 @@ def pack(options: PackOptions) -> Packed:
     archive = options.output_dir / f"{options.name}_v{metadata['version']}.zip"
     write_zip(folder, archive)
     return Packed(folder, archive, [folder / path for path in large])
+
+
+def _write(
+    partial: Path, run: TrainedRun, configs: Mapping[str, Any], options: PackOptions, seen: str
+) -> dict[str, Any]:
+    """All files but the checksums; the metadata."""
+    for part in ("configs", "docs", "models"):
+        (partial / part).mkdir(parents=True)
+    _copy_code(partial)
+    for name, config in configs.items():
+        write_json(partial / "configs" / f"{name}.json", config)
+    shutil.copyfile(CONFIG_DIR / "logging.conf", partial / "configs" / "logging.conf")
+    network = ConfigParser(configs["inference"]).get_parsed_content("network_def")
+    _check_weights(network, run, options.overlays)
+    metadata = packed_metadata(run, find_task(options.name), network, seen)
+    write_json(partial / "configs" / "metadata.json", metadata)
+    shutil.copyfile(BUNDLE_ROOT / "LICENSE", partial / "LICENSE")
+    card = model_card(run, options.name, seen, metadata)
+    (partial / "docs" / "README.md").write_text(card, encoding="utf-8")
+    (partial / "docs" / "data_license.txt").write_text(data_licence(run, options.licence), encoding="utf-8")
+    shutil.copyfile(run.weights, partial / "models" / "model.pt")
+    write_json(partial / "models" / "model.json", _noted(run))
+    _export_torchscript(partial, run)
+    return metadata
+
+
+def _check_weights(network: nn.Module, run: TrainedRun, overlays: Sequence[str]) -> None:
+    """Refuse overlays that make another network than the one that was trained."""
+    wanted = {name: value.shape for name, value in network.state_dict().items()}
+    found = {
+        name: value.shape
+        for name, value in torch.load(run.weights, weights_only=True, map_location="cpu").items()
+    }
+    if wanted != found:
+        raise ValueError(
+            f"--configs {','.join(overlays) or 'none'}: they make another network than that of run {run.folder}; "
+            "leave out those that change it"
+        )
 
 
 def _copy_code(folder: Path) -> None:
@@ -123,7 +153,7 @@ def _noted(run: TrainedRun) -> dict[str, Any]:
     return {**noted, **({"labels_dir": ""} if run.segmenter else {})}  # which tells a segmenter
 
 
-def _export_torchscript(folder: Path) -> None:
+def _export_torchscript(folder: Path, run: TrainedRun) -> None:
     """``models/model.ts`` of ``network_def``, by MONAI's own command, from the packed code and weights."""
     words = [
         "ckpt_export",
@@ -149,7 +179,8 @@ def _export_torchscript(folder: Path) -> None:
         told = [line for line in done.stderr.splitlines() if line.strip()]
         raise ValueError(
             f"models/model.ts: `monai.bundle ckpt_export` ended with exit status {done.returncode} "
-            f"({told[-1] if told else 'nothing printed'}), expected 0; TorchScript does not read SEAM's pixel "
-            f"correlation: pack another run, or see what was to be exported in {folder}"
+            f"({told[-1] if told else 'nothing printed'}), expected 0; "
+            + ("TorchScript does not read what `wrap` adds: " if run.settings.get("wrap") else "")
+            + "pack another run"
         )
     strip_debugging(folder / "models" / "model.ts")

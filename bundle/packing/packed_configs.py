@@ -11,7 +11,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 from monai.bundle.utils import merge_kv
 
-from bundle.configuration import CONFIG_DIR, FREE_IDS
+from bundle.configuration import CONFIG_DIR, FREE_IDS, check_reading_overlays
 from bundle.data.names import nearest_name
 from bundle.packing.run_folder import TrainedRun
 
@@ -25,6 +25,7 @@ LOCAL_IDS = FREE_IDS | {
 OWN_IDS = {"imports", "initialize", "training", "run", "finalize", "batch_size"}
 NOTES = {
     "processes",
+    "data_source",
     "training_tags",
     "validation_cases",
     "validation_tags",
@@ -48,6 +49,7 @@ def packed_configs(run: TrainedRun, overlays: Sequence[str] = ()) -> dict[str, d
     Raises:
         ValueError: there is no such overlay.
     """
+    check_reading_overlays(overlays)
     stage = "_selftrain" if run.segmenter else ""
     shipped = read_config(f"train{stage}")
     several = _raw(SEVERAL)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from bundle.configuration import BUNDLE_ROOT
+from bundle.data.cache import sha256
 from bundle.data.names import name_list
 from bundle.handlers.weights import read_checkpoint
+from bundle.metrics.report import read_rows
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class TrainedRun:
     Args:
         folder: R, its output folder.
         settings: its merged config and what it noted of its data.
-        source: of the prepared data set, such as ``phantom`` or ``brats``; empty if that is not there any more.
+        source: of the prepared data set, such as ``phantom`` or ``brats``, as training noted it; empty if it did not.
         scores: mean of the fused map's Dice and number of cases, if the run was evaluated.
     """
 
@@ -98,20 +100,19 @@ def open_run(folder: str | Path) -> TrainedRun:
             f"run {folder}: models/model.json lacks the cases that were trained on, expected a finished "
             f"`run training`; train again with this version"
         )
-    return TrainedRun(folder, settings, _source(Path(settings["dataset_dir"])), _scores(folder))
+    return TrainedRun(folder, settings, settings.get("data_source", ""), _scores(weights, settings))
 
 
-def _source(dataset_dir: Path) -> str:
-    for base in (Path(), BUNDLE_ROOT):  # a relative path started where the training was
-        file = base / dataset_dir / "dataset.json"
-        if file.is_file():
-            return str(json.loads(file.read_text(encoding="utf-8")).get("source", ""))
-    return ""
-
-
-def _scores(folder: Path) -> dict[str, float]:
-    file = folder / "summary.json"
-    if not file.is_file():
-        return {}
-    found = json.loads(file.read_text(encoding="utf-8"))["maps"]["fused"]["dice"]
-    return {} if found["mean"] is None else {name: found[name] for name in ("mean", "n")}
+def _scores(weights: Path, settings: Mapping[str, Any]) -> dict[str, float]:
+    """Of these weights on cases that they have not seen: of the run's own evaluation, or of its chain's."""
+    run = weights.parent.parent
+    for summary in (run / "summary.json", run.parent / "evaluation" / "summary.json"):
+        if not summary.is_file():
+            continue
+        found = json.loads(summary.read_text(encoding="utf-8"))
+        dice = found["maps"]["fused"]["dice"]
+        scored = {row.case for row in read_rows(summary.with_name("metrics.csv"))}
+        known = {*settings["training_cases"], *settings.get("validation_cases", [])}
+        if found.get("weights_sha256") == sha256(weights) and dice["mean"] is not None and not scored & known:
+            return {name: dice[name] for name in ("mean", "n")}
+    return {}

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bundle.export import FORMATS, FusedMapGraph, export_graph, largest_difference
-from bundle.export.formats import COMPARED, random_slices
+from bundle.export.formats import random_slices
 from bundle.inferers import CamInferer
 from tests.tiny import MODALITIES, tiny_network, tiny_reader
 
@@ -51,11 +51,6 @@ def test_a_file_tells_the_order_of_its_channels(name, tmp_path):
         load(str(path), **{"_extra_files" if name == "torchscript" else "extra_files": told})
         found = told["modalities"] if isinstance(told["modalities"], str) else told["modalities"].decode()
     assert found == "t1,t1c"
-
-
-def test_files_are_compared_at_two_sizes_and_two_batch_sizes():
-    assert {batch for batch, _ in COMPARED} == {1, 3}
-    assert {side for _, side in COMPARED} == {64, 96}
 
 
 def test_random_slices_are_the_same_at_each_call_and_0_outside():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bundle.data.grids import Grid
-from bundle.label import tags_of_label
+from bundle.label import tags_of_labels
 from tests.conftest import LPS, SHAPE
 
 GRID = Grid(SHAPE, LPS)
@@ -27,7 +27,7 @@ def paint(path: Path, affine: np.ndarray = LPS, **slices: list[int]) -> Path:
 
 
 def tags(path: Path, **info) -> list[int]:
-    return tags_of_label(path, info, SHAPE[2], "017", GRID).tolist()
+    return tags_of_labels([(path, info)], SHAPE[2], "017", GRID).tolist()
 
 
 def test_a_dab_is_a_tag_for_its_slice_and_says_nothing_of_the_others(tmp_path):
@@ -62,6 +62,23 @@ def test_a_note_is_read_as_in_a_datalist(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps({"positive_slices": [1], "negative_slices": [0]}))
     assert tags(tmp_path / "a.json") == [0, 1, -1, -1, -1, -1]
     assert tags(tmp_path / "a.json", done=True) == [0, 1, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("complete", [{}, {"complete": True}])
+def test_the_case_is_done_if_any_of_its_labels_says_so_and_dabs_on_all_of_its_files_count(complete, tmp_path):
+    dab = paint(tmp_path / "flair.nii.gz", v1=[2])
+    note = tmp_path / "t1c.json"
+    note.write_text(json.dumps({"positive_slices": [3], **complete}))
+    told = tags_of_labels([(dab, {}), (note, {"done": not complete})], SHAPE[2], "017", GRID)
+    assert told.tolist() == [0, 0, 1, 1, 0, 0]
+
+
+def test_labels_that_contradict_are_refused(tmp_path):
+    dab = paint(tmp_path / "flair.nii.gz", v1=[2])
+    note = tmp_path / "t1c.json"
+    note.write_text(json.dumps({"negative_slices": [2], "complete": True}))
+    with pytest.raises(ValueError, match=r"case 017: two of its labels contradict in slice 2 .*t1c\.json"):
+        tags_of_labels([(dab, {}), (note, {})], SHAPE[2], "017", GRID)
 
 
 def test_a_slice_that_is_painted_both_ways_is_refused(tmp_path):

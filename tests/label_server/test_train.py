@@ -27,8 +27,7 @@ SLICER = [{"name": "tumour", "idx": 1}, {"name": "healthy", "idx": 2}, {"name": 
 @pytest.fixture(scope="module")
 def server(place) -> Iterator[Server]:
     studies = shutil.copytree(place / "studies", place / "tagged")
-    for name in ("channels", "three", "alone_flair"):
-        (studies / f"{name}.nii.gz").unlink()
+    (studies / "channels.nii.gz").unlink()  # a case that no test tags; `three` and `alone` can't be scored
     app = place / "training_app"
     flags = ["--studies", studies, "--run_dir", place / "run", "--output_dir", app, "--name", MODEL]
     assert run_script("scripts.label_app", *flags).returncode == 0
@@ -87,6 +86,9 @@ def test_the_strategy_offers_the_case_with_the_highest_disagreement_once_compute
         for image, one in stored["objects"].items()
         if "disagreement" in one["image"]["info"]
     }
+    assert scores.pop("alone_flair") is None  # one branch; and the channels of `three` do not fit at all
+    for unfit in ("alone_flair", "three"):
+        assert f"{unfit} is not offered: " in server.told()
     assert sorted(scores) == ["001_flair", "002_flair", "003_flair", "004_flair"]  # one file of each case
     assert offered.json()["id"] == max(scores, key=scores.get)
     assert len(set(scores.values())) == 4

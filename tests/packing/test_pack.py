@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from monai.data import load_net_with_metadata
 
 from bundle.data import NormalizeByForegroundd, read_tags
 from bundle.data.slices import foreground_statistics
+from bundle.metrics.report import read_rows
 from bundle.packing import PackOptions, demands, pack
 from bundle.packing.archive import LARGE_BYTES, write_large_files
 from bundle.packing.card import PHANTOM_LICENCE, data_licence, model_card, trained_on
@@ -98,8 +100,15 @@ def test_an_overlay_of_inference_is_merged_last(trained):
     assert configs["inference"]["fusion"] == configs["evaluate"]["fusion"] == "maximum"
     assert configs["inference"]["width"] == SIZE["width"]
     assert configs["train"]["loss_terms"]["kd"]["weight"] == 0.0
-    with pytest.raises(ValueError, match="config 'method_papr' is unknown; did you mean method_paper"):
-        packed_configs(open_run(trained), ["method_papr"])
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("method_papr", "did you mean method_paper"), ("train", ""), ("tracking", ""), ("run_multi_gpu", "")],
+)
+def test_what_is_no_overlay_of_inference_is_refused(trained, name, near):
+    with pytest.raises(ValueError, match=f"there is no overlay configs/{name}.yaml of inference; {near}"):
+        packed_configs(open_run(trained), [name])
 
 
 def test_ids_that_a_replaced_part_refers_to_come_along(trained):
@@ -173,6 +182,43 @@ def test_the_score_of_the_run_is_told(trained, bundle_dir):
     dice = json.loads((trained / "summary.json").read_text())["maps"]["fused"]["dice"]["mean"]
     assert read(bundle_dir, "metadata")["eval_metrics"] == {"mean_dice": round(dice, 4)}
     assert f"mean Dice {dice:.3f}" in (bundle_dir / "docs" / "README.md").read_text()
+
+
+def test_a_score_of_other_weights_or_of_cases_that_were_learnt_from_is_not_told(trained, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "chain" / "cam")
+    scored = open_run(run).scores
+    assert scored["n"] > 0
+    state = torch.load(run / "models" / "model.pt", weights_only=True)
+    torch.save({name: value + 1 for name, value in state.items()}, run / "models" / "model.pt")
+    assert open_run(run).scores == {}
+    shutil.copy(trained / "models" / "model.pt", run / "models" / "model.pt")
+    (tmp_path / "chain" / "evaluation").mkdir()
+    for name in ("summary.json", "metrics.csv"):
+        (run / name).rename(tmp_path / "chain" / "evaluation" / name)
+    assert open_run(run).scores == scored  # as a chain has it
+    table = tmp_path / "chain" / "evaluation" / "metrics.csv"
+    (case,) = {row.case for row in read_rows(table)}
+    table.write_text(table.read_text().replace(case, open_run(run).settings["training_cases"][0]))
+    assert open_run(run).scores == {}
+
+
+def test_overlays_of_another_network_are_refused_and_leave_nothing(trained, tmp_path):
+    with pytest.raises(ValueError, match=r"--configs network_unet2: they make another network"):
+        pack(PackOptions(tmp_path, trained, seen=SEEN, overlays=["network_unet2"]))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_run_learnt_from_is_as_training_noted_it_wherever_it_is_packed(
+    trained, tmp_path, monkeypatch
+):
+    run = shutil.copytree(trained, tmp_path / "run")
+    noted = json.loads((run / "models" / "model.json").read_text())
+    assert noted["data_source"] == "brats"
+    (tmp_path / "prepared").mkdir()
+    (tmp_path / "prepared" / "dataset.json").write_text('{"source": "phantom"}')
+    (run / "models" / "model.json").write_text(json.dumps({**noted, "dataset_dir": "prepared"}))
+    monkeypatch.chdir(tmp_path)
+    assert trained_on(open_run(run)) == "2 cases of the packer's own data (source: brats)"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -71,6 +71,54 @@ BROKEN = {
         "documents",
         "empty file",
     ),
+    "no changelog": (metadata(lambda m: m.update(changelog=None)), "version", "should be of the types"),
+    "a list as version": (metadata(lambda m: m.update(version=["1"])), "version", "should be of the types"),
+    "no packages": (
+        metadata(lambda m: m.update(required_packages_version=None)),
+        "packages",
+        "required_packages_version in configs/metadata.json should be of the types",
+    ),
+    "a list as metadata": (
+        lambda f: (f / "configs/metadata.json").write_text("[]"),
+        "metadata",
+        "expected an object, found list",
+    ),
+    "another encoding": (
+        lambda f: (f / "docs/README.md").write_bytes("Weights trained on Köln".encode("latin-1")),
+        "documents",
+        "docs/README.md: expected UTF-8",
+    ),
+    "an empty list of large files": (
+        lambda f: (f / "large_files.yml").write_text(""),
+        "sizes",
+        "large_files.yml: expected large_files, a list with path and hash_val",
+    ),
+    "a large file without its checksum": (
+        lambda f: (f / "large_files.yml").write_text("large_files: [{path: models/model.pt}]"),
+        "sizes",
+        "large_files.yml: expected large_files, a list with path and hash_val",
+    ),
+    "an emptied list of checksums": (
+        lambda f: (f / "checksums.sha256").write_text(""),
+        "checksums",
+        "checksums.sha256 does not list bundle/",
+    ),
+    "weights that no checksum knows": (
+        lambda f: (f / "checksums.sha256").write_text(
+            "".join(
+                line
+                for line in (f / "checksums.sha256").read_text().splitlines(keepends=True)
+                if "model.pt" not in line
+            )
+        ),
+        "checksums",
+        "does not list models/model.pt",
+    ),
+    "an added module": (
+        lambda f: (f / "bundle/networks/added.py").write_text("0"),
+        "checksums",
+        "does not list bundle/networks/added.py",
+    ),
     "a changed module": (
         lambda f: (f / "bundle/networks/unet.py").write_text("0"),
         "checksums",
