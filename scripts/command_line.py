@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
 from inspect import Parameter
+from pathlib import Path
 from typing import Any
 
 import fire
@@ -84,6 +86,22 @@ def switch(name: str, value: Any) -> bool:
 
 def text(value: Any) -> str | None:
     return None if _is_none(value) else str(value)
+
+
+def output_folder(value: Any) -> Path:
+    """The folder of ``--output_dir``, made if it is missing."""
+    folder = Path(str(value))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"--output_dir {folder}: expected a folder that can be written, found none ({error.strerror}); give another"
+        ) from None
+    if not os.access(folder, os.W_OK):
+        raise ValueError(
+            f"--output_dir {folder}: expected a folder that can be written, found one that can't; give another"
+        )
+    return folder
 
 
 def quoted_flags(name: str, value: str | None) -> dict[str, Any]:

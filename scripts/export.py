@@ -6,9 +6,9 @@ from pathlib import Path
 
 from fire.parser import DefaultParseValue
 
-from bundle.data.names import name_list
+from bundle.data.names import name_list, nearest_name
 from bundle.export import FORMATS, export_graph, trained_graph
-from scripts.command_line import quoted_flags, run, text
+from scripts.command_line import output_folder, quoted_flags, run, text
 
 
 def export(
@@ -16,8 +16,6 @@ def export(
     *,
     checkpoint: str | None = None,
     output_dir: str | None = None,
-    stage: str = "cam",
-    modalities: str | None = None,
     configs: str | None = None,
     options: str | None = None,
 ) -> int:
@@ -30,20 +28,19 @@ def export(
         format: torchscript (.ts), export (torch.export, .pt2), onnx (.onnx), or all.
         checkpoint: models/model.pt of the training.
         output_dir: where to; by default beside the checkpoint.
-        stage: cam or segmenter.
-        modalities: those of the training, in the same order, such as flair,t1c; by default those of the configs.
-        configs: overlays of the training, such as network_unet1,method_er.
-        options: flags of its inference in quotes, such as "--width 16".
+        configs: overlays of inference, such as method_paper; the training's are in already.
+        options: flags of inference in quotes, such as "--fusion mean".
     """
+    formats = list(FORMATS) if format == "all" else [format]
+    if formats[0] not in FORMATS:
+        raise ValueError(f"format {format!r} is unknown; {nearest_name(format, [*FORMATS, 'all'])}")
     if text(checkpoint) is None:
         raise ValueError("--checkpoint is needed: models/model.pt of a training")
     given = {name: DefaultParseValue(value) for name, value in quoted_flags("options", options).items()}
-    if text(modalities) is not None:
-        given["modalities"] = name_list(modalities)
-    graph = trained_graph(str(checkpoint), stage, name_list(configs) if text(configs) else (), given)
-    folder = Path(str(output_dir)) if text(output_dir) else Path(str(checkpoint)).parent
+    folder = output_folder(output_dir) if text(output_dir) else Path(str(checkpoint)).parent
+    graph = trained_graph(str(checkpoint), name_list(configs) if text(configs) else (), given)
     print(f"channels {', '.join(graph.modalities)}")
-    for name in FORMATS if format == "all" else [format]:
+    for name in formats:
         path, difference = export_graph(graph, name, folder)
         print(f"{name:<12}{path}  largest difference {difference:.1e}", flush=True)
     return 0

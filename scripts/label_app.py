@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from bundle.label.layout import NAME, lay_out_app
-from scripts.command_line import run, text, whole
+from scripts.command_line import output_folder, run, text, whole
 
 
 def label_app(
@@ -36,7 +36,7 @@ def label_app(
     listen = whole("port", port) or 0
     if not 0 < listen < 2**16:
         raise ValueError(f"--port is {port}, expected a number from 1 to {2**16 - 1}; correct it")
-    app, folder, kept = lay_out_app(str(studies), str(run_dir), str(output_dir), name)
+    app, folder, kept = lay_out_app(str(studies), str(run_dir), output_folder(output_dir), name)
     models = ",".join(sorted(path.name for path in (app / "model").iterdir()))
     print(f"app      {app}\nstudies  {folder}\nmodels   {models}\n")
     if kept:

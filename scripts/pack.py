@@ -10,7 +10,7 @@ from bundle.configuration import BUNDLE_ROOT
 from bundle.data.names import name_list
 from bundle.packing.pack import PackOptions, pack
 from bundle.packing.tasks import DEFAULT_TASK
-from scripts.command_line import run, text
+from scripts.command_line import output_folder, run, text
 
 DEMO_RUN = BUNDLE_ROOT / "demo" / "run"
 
@@ -41,7 +41,7 @@ def pack_bundle(
     licence = text(data_license)
     packed = pack(
         PackOptions(
-            output_dir=Path(str(output_dir)),
+            output_dir=output_folder(output_dir),
             run_dir=Path(text(run_dir) or DEMO_RUN),
             name=name,
             overlays=name_list(configs) if text(configs) else (),

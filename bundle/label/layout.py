@@ -19,7 +19,7 @@ from bundle.data.names import name_list
 from bundle.data.readers import find_cases
 from bundle.data.scans import SCAN_SUFFIXES, existing_folder, scan_stem
 from bundle.data.siblings import entry_of_path
-from bundle.packing.packed_configs import with_settings, without_start
+from bundle.packing.packed_configs import is_segmenter, with_settings, without_start
 
 NAME = "tags_to_masks"
 LAID_OUT = "laid_out.txt"  # digest of the run's weights that the server began with
@@ -103,11 +103,6 @@ def lay_out_app(
     _write_configs(bundle / "configs", settings)
     main.write_text(MAIN.format(name=name), encoding="utf-8")
     return output_dir, folder, kept
-
-
-def is_segmenter(settings: Mapping[str, Any]) -> bool:
-    """Whether settings are those of self-training, which learns from maps and not from tags."""
-    return "labels_dir" in settings
 
 
 def _write_configs(folder: Path, settings: Mapping[str, Any]) -> None:

@@ -49,16 +49,10 @@ def packed_configs(run: TrainedRun, overlays: Sequence[str] = ()) -> dict[str, d
     Raises:
         ValueError: there is no such overlay.
     """
-    check_reading_overlays(overlays)
-    stage = "_selftrain" if run.segmenter else ""
-    shipped = read_config(f"train{stage}")
     several = _raw(SEVERAL)
-    settings = _of_one_process(run.settings, several, shipped)
-    chosen = {n: v for n, v in settings.items() if n not in OWN_IDS and (n not in shipped or shipped[n] != v)}
-    scored = read_config("evaluate", *(["method_selftrain"] if run.segmenter else []))
+    settings = _of_one_process(run.settings, several, _shipped_training(run.settings))
     inference, evaluate = (
-        _merged(with_settings(config, chosen), overlays)
-        for config in (read_config(f"inference{stage}"), scored)
+        reading_config(run.settings, overlays, evaluation=evaluation) for evaluation in (False, True)
     )
     several["training"] = [*settings["initialize"], *several.pop("+initialize"), *settings["training"]]
     for config in (settings, inference, evaluate):
@@ -66,6 +60,40 @@ def packed_configs(run: TrainedRun, overlays: Sequence[str] = ()) -> dict[str, d
     for config in (inference, evaluate):
         config["checkpoint"] = "$os.path.join(@bundle_root, 'models', 'model.pt')"
     return {"train": settings, "inference": inference, "evaluate": evaluate, "multi_gpu_train": several}
+
+
+def reading_config(
+    settings: Mapping[str, Any], overlays: Sequence[str] = (), evaluation: bool = False
+) -> dict[str, Any]:
+    """The shipped config of a run's inference, or evaluation, with those of the run's settings that it shares.
+
+    Args:
+        settings: of the run, as training noted them.
+        overlays: names in ``configs/``, merged last.
+        evaluation: of its evaluation.
+
+    Raises:
+        ValueError: there is no such overlay.
+    """
+    check_reading_overlays(overlays)
+    shipped = _shipped_training(settings)
+    own = _of_one_process(settings, _raw(SEVERAL), shipped)
+    chosen = {n: v for n, v in own.items() if n not in OWN_IDS and (n not in shipped or shipped[n] != v)}
+    segmenter = is_segmenter(settings)
+    if evaluation:
+        names = ["evaluate", *(["method_selftrain"] if segmenter else [])]
+    else:
+        names = ["inference_selftrain" if segmenter else "inference"]
+    return _merged(with_settings(read_config(*names), chosen), overlays)
+
+
+def is_segmenter(settings: Mapping[str, Any]) -> bool:
+    """Whether settings are those of self-training, which learns from maps and not from tags."""
+    return "labels_dir" in settings
+
+
+def _shipped_training(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return read_config("train_selftrain" if is_segmenter(settings) else "train")
 
 
 def read_config(*names: str) -> dict[str, Any]:

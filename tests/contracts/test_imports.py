@@ -12,9 +12,9 @@ LEVELS = [
     {"data", "equivariance", "networks", "pooling", "metrics"},
     {"configuration", "losses", "inferers", "refinement"},  # configuration reads lists as data does
     {"handlers"},
-    {"chain", "export"},
+    {"chain"},
     {"comparison", "packing"},
-    {"label"},
+    {"export", "label"},
 ]
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
 FILES = sorted((ROOT / "bundle").rglob("*.py"))

@@ -41,6 +41,13 @@ def artefacts(client, run) -> dict[str, Path]:
     return {found.path: folder / found.path for found in client.list_artifacts(run.info.run_id)}
 
 
+def test_artefacts_lie_beside_the_database_where_a_folder_has_a_space(dataset_dir, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    train(dataset_dir, tmp_path / "my runs" / "R 1", tracking=TRACKING, epochs=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["my runs"]
+    assert len(list((tmp_path / "my runs" / "R 1" / "mlruns").rglob("training_config.json"))) == 1
+
+
 def test_a_training_leaves_each_term_each_metric_and_its_config(dataset_dir, tmp_path):
     made = train(dataset_dir, tmp_path / "mine", tracking=TRACKING)
     client, run = runs(tmp_path / "mine")["mine"]

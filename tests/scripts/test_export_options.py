@@ -30,32 +30,29 @@ def asked(monkeypatch) -> list:
 
 def test_a_checkpoint_suffices_and_the_file_lies_beside_it(asked, capsys):
     assert script.export("onnx", checkpoint="R/models/model.pt") == 0
-    assert asked == [("R/models/model.pt", "cam", (), {}), ("onnx", Path("R/models"))]
+    assert asked == [("R/models/model.pt", (), {}), ("onnx", Path("R/models"))]
     assert capsys.readouterr().out.splitlines() == [
         "channels t1, t2",
         "onnx        R/models/fused_map.onnx  largest difference 2.0e-07",
     ]
 
 
-def test_all_is_every_format(asked):
-    script.export("all", checkpoint="model.pt", output_dir="O")
-    assert asked[1:] == [(name, Path("O")) for name in ("torchscript", "export", "onnx")]
+def test_all_is_every_format(asked, tmp_path):
+    script.export("all", checkpoint="model.pt", output_dir=str(tmp_path / "O"))
+    assert asked[1:] == [(name, tmp_path / "O") for name in ("torchscript", "export", "onnx")]
 
 
 def test_flags_become_overlays_and_values(asked):
     script.export(
         "export",
         checkpoint="model.pt",
-        stage="segmenter",
-        modalities="flair,t1c",
-        configs="network_unet1,method_er",
-        options="--width 16 --gate class --refine None",
+        configs="method_er,method_paper",
+        options="--batch_size 16 --gate class --refine None",
     )
     assert asked[0] == (
         "model.pt",
-        "segmenter",
-        ["network_unet1", "method_er"],
-        {"width": 16, "gate": "class", "refine": None, "modalities": ["flair", "t1c"]},
+        ["method_er", "method_paper"],
+        {"batch_size": 16, "gate": "class", "refine": None},
     )
 
 
@@ -63,3 +60,16 @@ def test_a_checkpoint_is_needed(asked):
     with pytest.raises(ValueError, match="--checkpoint is needed"):
         script.export("onnx")
     assert not asked
+
+
+@pytest.mark.parametrize("name", ["onx", "tensorrt"])
+def test_an_unknown_format_is_named_before_anything_is_read(asked, name):
+    with pytest.raises(ValueError, match=f"format '{name}' is unknown"):
+        script.export(name, checkpoint="nowhere.pt")
+    assert not asked
+
+
+def test_an_output_folder_that_is_a_file_is_named(asked, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"--output_dir .*file: expected a folder that can be written"):
+        script.export("onnx", checkpoint="model.pt", output_dir=str(tmp_path / "file"))
