@@ -128,8 +128,9 @@ def check_ids(config: Mapping[str, Any] | None = None) -> None:
     known |= TRACKING_IDS if TRACKING_HANDLER in text else {RUN_NAME}
     for name in config:
         if name not in known and not name.startswith("_") and not re.search(rf"@{re.escape(name)}\b", text):
+            advice = _overlay_of(name) or nearest_name(name, known)
             raise ValueError(
-                f"config id {name!r} is unknown and nothing refers to it; {nearest_name(name, known)} "
+                f"config id {name!r} is unknown and nothing refers to it; {advice} "
                 f"(known ids are the top-level names in {CONFIG_DIR.name}/ of {', '.join(COMPLETE)})"
             )
     for section in ("train", "validate"):  # plain mappings, whose keys nothing else checks
@@ -138,6 +139,14 @@ def check_ids(config: Mapping[str, Any] | None = None) -> None:
         for key in found if isinstance(found, Mapping) else ():
             if key not in known:
                 raise ValueError(f"config id '{section}#{key}' is unknown; {nearest_name(key, known)}")
+
+
+def _overlay_of(name: str) -> str:
+    """Advice to merge the overlay that an id belongs to; empty if there is none."""
+    for file in sorted(CONFIG_DIR.glob("run_*.yaml")):
+        if name in yaml.safe_load(file.read_text(encoding="utf-8")):
+            return f"it is one of {CONFIG_DIR.name}/{file.name}, to be merged last"
+    return ""
 
 
 def _refuse_spelt_out_constants(value: Any, path: str = "") -> None:

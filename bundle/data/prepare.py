@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -99,6 +100,11 @@ class Preparation:
             lines += [f"  {case}: {reason}" for case, reason in self.left_out.items()]
         if self.notes:
             lines += ["", *self.notes]
+        if not any((self._case(case).tags >= 0).any() for case in self.cases):
+            lines += [
+                "",
+                "No slice is tagged: enough to predict and score; to train, give --tags or --tags_from_masks",
+            ]
         lines += ["", f"Next: {self._next()}"]
         return "\n".join(lines)
 
@@ -113,7 +119,8 @@ class Preparation:
                 overlay = f" --cam_configs {VOLUME_METHOD}"
         # modalities are named always: the configs' default is another list
         names = f" --modalities {','.join(self._case(self.cases[0]).modalities)}" if self.cases else ""
-        return f"python -m {action} --dataset_dir {self.output_dir} --output_dir R{names}{overlay}"
+        folder = shlex.quote(str(self.output_dir))
+        return f"python -m {action} --dataset_dir {folder} --output_dir R{names}{overlay}"
 
     def _counts(self, cases: Sequence[str]) -> str:
         blank = sum(int(self._case(case).blank.sum()) for case in cases)

@@ -105,7 +105,7 @@ def check_modalities_present(record: CaseRecord, modalities: Sequence[str]) -> N
         if not has_file(record, name):
             raise FileNotFoundError(
                 f"case {record.case}: modality {name} is missing ({looked_for(record, name)}); "
-                f"add the file or drop {name} from `modalities`"
+                f"add the file or drop {name} from `modalities` (when preparing, --on_error skip leaves the case out)"
             )
 
 

@@ -183,6 +183,9 @@ def _quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             for kind in (torch.jit.TracerWarning, DeprecationWarning, FutureWarning):
                 warnings.simplefilter("ignore", kind)
+            warnings.filterwarnings(
+                "ignore", "overflow encountered in cast"
+            )  # of ONNX's constants for "no limit"
             yield
     finally:
         logger.setLevel(level)

@@ -68,7 +68,8 @@ def _take(ensemble: Any, state: dict[str, torch.Tensor], theirs: list[str], path
         found = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
         if _shapes(branch.state_dict()) != _shapes(found):
             raise ValueError(
-                f"pretrained {path} is of another network; give the overlays, --width and --levels of its training"
+                f"pretrained {path} is of another network; give the config (train.yaml for classifiers, "
+                "train_selftrain.yaml for a segmenter), overlays, --width and --levels of its training"
             )
         branch.load_state_dict(found)
     if len(places) == len(ensemble.branches) and "trust" in state:

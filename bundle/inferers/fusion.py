@@ -18,12 +18,14 @@ def _weights(trust: torch.Tensor) -> torch.Tensor:
     return (trust / trust.sum())[:, None, None, None]
 
 
+# How sure a branch may be: nearer to 0 and 1 the last digit of single precision would show in the fused map.
+SURE = 1e-3
 # Maps (N, H, W, S) and the branches' trust (N,) to one map (H, W, S).
 FUSIONS: dict[str, Fusion] = {
     "maximum": lambda cams, trust: cams.amax(dim=0),
     "mean": lambda cams, trust: cams.mean(dim=0),
     "weighted": lambda cams, trust: (cams * _weights(trust)).sum(dim=0),
-    "product": lambda cams, trust: (torch.logit(cams, eps=1e-6) * _weights(trust)).sum(dim=0).sigmoid(),
+    "product": lambda cams, trust: (torch.logit(cams, eps=SURE) * _weights(trust)).sum(dim=0).sigmoid(),
 }
 
 

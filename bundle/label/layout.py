@@ -68,12 +68,17 @@ def lay_out_app(
     if not re.fullmatch(r"[a-z0-9_]+", name):
         raise ValueError(f"--name is {name!r}, expected lower-case letters, digits and _; choose another")
     output_dir = Path(output_dir)
+    if re.search(r"\s", f"{output_dir}{studies}"):
+        raise ValueError(
+            f"--output_dir {output_dir} and --studies {studies}: expected no space, with which MONAI Label does not "
+            "start; rename the folder, or link to it"
+        )
     weights = Path(run_dir) / "models" / "model.pt"
     settings = settings_beside(weights)
     if not weights.is_file() or not settings:
         raise FileNotFoundError(
             f"run {run_dir}: expected models/model.pt and model.json, which a training writes; give the --output_dir "
-            "of a finished training as --run_dir"
+            "of a finished training as --run_dir (of a chain: its cam or segmenter_1 folder)"
         )
     main, bundle = output_dir / "main.py", output_dir / "model" / name
     served, laid_out = bundle / "models", bundle / "models" / LAID_OUT
@@ -140,6 +145,8 @@ def flat_studies(studies: str | Path, output_dir: Path, modalities: list[str]) -
         ValueError: scans lie both in the folder and in folders within it.
     """
     root = existing_folder(studies)
+    if (root / "cases").is_dir() and (root / "dataset.json").is_file():
+        raise ValueError(f"--studies {root} is a prepared data set, expected the scans; give their folder")
     inside = sorted(root.iterdir())
     loose = [path for path in inside if _is_scan(path) or (path.is_dir() and is_dicom_series(path))]
     if loose:

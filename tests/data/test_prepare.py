@@ -424,6 +424,18 @@ def test_a_phantom_is_made_once_and_prepared_like_any_scan(tmp_path, capsys):
         prepare_data("phantom", **{**arguments, "subjects": "2,1,1"})
 
 
+@pytest.mark.parametrize("tagged", [True, False])
+def test_without_tags_it_says_so_and_the_next_command_can_be_pasted(cohort, tmp_path, tagged, capsys):
+    given = {"modalities": "flair,t1c", "spatial_size": "16", "workers": "1", "fractions": "0.5,0.25,0.25"}
+    given |= {"tags_from_masks": "True"} if tagged else {}
+    output_dir = tmp_path / "my data"
+    assert prepare_data("brats", input_dir=str(cohort), output_dir=str(output_dir), **given) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"--dataset_dir '{output_dir}' " in lines[-1]
+    told = "No slice is tagged: enough to predict and score; to train, give --tags or --tags_from_masks"
+    assert (told in lines) is not tagged
+
+
 def test_where_there_is_no_chain_the_card_tells_what_is_next(tmp_path, monkeypatch):
     monkeypatch.setattr("bundle.data.prepare.CHAIN", tmp_path / "run_chain.py")  # a packed bundle has none
     last = Preparation(tmp_path, []).summary().splitlines()[-1]

@@ -67,7 +67,10 @@ def test_one_branch_of_all_modalities_wants_the_same_ones(tmp_path):
     ("ours", "message"),
     [
         (ensemble("t2", "adc"), "knows t1c, flair, none of t2, adc"),
-        (ensemble("flair", width=4), "is of another network; give the overlays, --width and --levels"),
+        (
+            ensemble("flair", width=4),
+            "is of another network; give the config .*, overlays, --width and --levels",
+        ),
     ],
 )
 def test_weights_that_do_not_fit_are_refused_and_change_nothing(tmp_path, ours, message):
