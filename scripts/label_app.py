@@ -36,12 +36,12 @@ def label_app(
     listen = whole("port", port) or 0
     if not 0 < listen < 2**16:
         raise ValueError(f"--port is {port}, expected a number from 1 to {2**16 - 1}; correct it")
-    app, folder, kept = lay_out_app(str(studies), str(run_dir), output_folder(output_dir), name)
+    app, folder, learnt = lay_out_app(str(studies), str(run_dir), output_folder(output_dir), name)
     models = ",".join(sorted(path.name for path in (app / "model").iterdir()))
     print(f"app      {app}\nstudies  {folder}\nmodels   {models}\n")
-    if kept:
+    if learnt:
         print(
-            f"Weights that the server learnt from labels since are kept; to begin with the run's again, delete {app}.\n"
+            f"Weights that the server learnt from labels are {learnt}; its trainings lie in {app / 'work' / name}.\n"
         )
     print(f"Next: {start_command(app, folder, models, port)}")
     print("It takes some seconds, and ends with the address and the steps in a viewer.")

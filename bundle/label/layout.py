@@ -46,7 +46,7 @@ __all__ = ["TagApp"]
 
 def lay_out_app(
     studies: str | Path, run_dir: str | Path, output_dir: str | Path, name: str = NAME
-) -> tuple[Path, Path, bool]:
+) -> tuple[Path, Path, str]:
     """Write the app's folder; called again, it takes over other weights or another bundle beside the first.
 
     Weights that the server has learnt from labels since are kept if the run is the one that it was laid out with.
@@ -59,7 +59,8 @@ def lay_out_app(
         name: of the model in the server.
 
     Returns:
-        The app's folder, that of the studies, and whether weights that were learnt there are kept.
+        The app's folder, that of the studies, and whether weights that the server had learnt are ``kept`` or
+        ``replaced``; empty if it had learnt none.
 
     Raises:
         FileNotFoundError: no weights or no scans.
@@ -93,8 +94,10 @@ def lay_out_app(
             )
     folder = flat_studies(studies, output_dir, name_list(settings["modalities"]))
     run = sha256(weights)
-    same_run = laid_out.is_file() and laid_out.read_text("utf-8") == run
-    kept = same_run and sha256(served / weights.name) != run
+    before = laid_out.read_text("utf-8") if laid_out.is_file() else run
+    learnt = ""
+    if laid_out.is_file() and sha256(served / weights.name) != before:
+        learnt = "kept" if before == run else "replaced"
     served.mkdir(parents=True, exist_ok=True)
     leftovers = shutil.ignore_patterns("__pycache__")
     for source, target in ((BUNDLE_ROOT / "bundle", bundle / "bundle"), (CONFIG_DIR, bundle / "configs")):
@@ -102,12 +105,12 @@ def lay_out_app(
         shutil.copytree(source, target, ignore=leftovers)
     for document in ("LICENSE", "metadata.json"):
         shutil.copy(BUNDLE_ROOT / document, bundle / document)
-    for file in () if kept else (weights, weights.with_suffix(".json")):
+    for file in () if learnt == "kept" else (weights, weights.with_suffix(".json")):
         shutil.copy(file, served / file.name)
     laid_out.write_text(run, encoding="utf-8")
     _write_configs(bundle / "configs", settings)
     main.write_text(MAIN.format(name=name), encoding="utf-8")
-    return output_dir, folder, kept
+    return output_dir, folder, learnt
 
 
 def _write_configs(folder: Path, settings: Mapping[str, Any]) -> None:

@@ -127,19 +127,19 @@ def test_a_folder_that_is_no_app_is_left_alone(place, tmp_path, theirs):
 
 def test_weights_that_were_learnt_since_are_kept_until_another_run_comes(place, tmp_path):
     app = tmp_path / "app"
-    *_, kept = lay_out_app(place / "raw", place / "run", app)
-    assert not kept
+    *_, learnt = lay_out_app(place / "raw", place / "run", app)
+    assert learnt == ""
     served, settings = (app / "model" / "tags_to_masks" / "models" / f"model.{end}" for end in ("pt", "json"))
     served.write_bytes(b"learnt")
     settings.write_text('{"epochs": 77}')
-    *_, kept = lay_out_app(place / "raw", place / "run", app)
-    assert kept
+    *_, learnt = lay_out_app(place / "raw", place / "run", app)
+    assert learnt == "kept"
     assert (served.read_bytes(), settings.read_text()) == (b"learnt", '{"epochs": 77}')
     other = shutil.copytree(place / "run", tmp_path / "other")
     state = torch.load(other / "models" / "model.pt", weights_only=True)
     torch.save({name: value + 1 for name, value in state.items()}, other / "models" / "model.pt")
-    *_, kept = lay_out_app(place / "raw", other, app)
-    assert not kept
+    *_, learnt = lay_out_app(place / "raw", other, app)
+    assert learnt == "replaced"
     assert served.read_bytes() == (other / "models" / "model.pt").read_bytes()
     assert settings.read_text() == (other / "models" / "model.json").read_text()
 
