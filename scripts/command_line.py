@@ -42,8 +42,8 @@ def run(command: Callable[..., int | None], quoting: Sequence[str] = ()) -> None
         try:
             if len(values) > len(by_position):
                 raise ValueError(
-                    f"{values[len(by_position)]!r} has no flag in front (text with spaces goes in quotes); known flags: "
-                    f"{_flags(by_name)}"
+                    f"{values[len(by_position)]!r} has no flag in front (text with spaces goes in quotes); known "
+                    f"flags: {_flags(by_name)}"
                 )
             flags = {_long(flag, by_name): value for flag, value in flags.items()}
             for flag in flags:
