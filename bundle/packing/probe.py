@@ -24,7 +24,9 @@ from monai.bundle import run as run_bundle
 from monai.data import load_net_with_metadata
 
 SIDE, SLICES = 32, 6  # of the made-up scans
-SPLITS = {"train": ["001", "002"], "validation": ["003"], "test": ["004"]}
+CASES = 6
+# Every second one is healthy, for methods that learn from tags of volumes.
+SPLITS = {"train": ["001", "002"], "validation": ["003", "004"], "test": ["005", "006"]}
 REMEDIES = {
     "intensities": "correct `value_range` in configs/metadata.json",
     "properties": "define them under the ids that MONAI's properties name",
@@ -54,12 +56,12 @@ class Probe:
         self.segmenter = "labels_dir" in ConfigParser.load_config_file(self.config["train"])
 
     def data(self) -> None:
-        """Four made-up cases with a bright square: raw, prepared by the bundle's own code, and as maps."""
+        """Made-up cases, each second one with a bright square: raw, prepared by the bundle's own code, and as maps."""
         patterns = self._patterns()
-        for number in range(1, 5):
+        for number in range(1, CASES + 1):
             case, noise = f"{number:03d}", np.random.default_rng(number)
             mask = np.zeros((SIDE, SIDE, SLICES), np.uint8)
-            mask[10:20, 10:20, 2:4] = 1
+            mask[10:20, 10:20, 2:4] = number % 2
             for name in [*self.modalities, "mask"]:
                 values = (
                     mask
@@ -98,11 +100,11 @@ class Probe:
         run_bundle(config_file=self.config["inference"], **self._raw("predicted"))
         found = [nib.load(path) for path in sorted((self.scratch / "predicted" / "masks").glob("*.nii.gz"))]
         shapes = {image.shape for image in found}  # type: ignore[attr-defined]
-        if len(found) != 4 or shapes != {(SIDE, SIDE, SLICES)}:
+        if len(found) != CASES or shapes != {(SIDE, SIDE, SLICES)}:
             raise ValueError(
-                f"expected 4 masks of {SIDE} x {SIDE} x {SLICES} voxels, found {len(found)} of {shapes}"
+                f"expected {CASES} masks of {SIDE} x {SIDE} x {SLICES} voxels, found {len(found)} of {shapes}"
             )
-        return "4 masks on the scans' own grid"
+        return f"{CASES} masks on the scans' own grid"
 
     def run_evaluation(self) -> str:
         """Scores of the same."""

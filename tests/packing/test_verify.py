@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 import torch
 
-from bundle.packing import checks
+from bundle.packing import PackOptions, checks, pack
 from bundle.packing.demands import REQUIRED, metadata_faults, metadata_schema
 from bundle.packing.verify import verify, verify_files, verify_workflows
 from scripts.verify import verify_bundle
+from tests.conftest import make_scan, write_case_files
+from tests.running import TRAINING, prepare, run_here
 
 
 def change(file: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
@@ -175,6 +177,18 @@ def test_a_packed_bundle_passes_every_check_and_stays_as_it_was(kind, request, c
         )
     ]
     assert contents(folder) == before
+
+
+def test_a_run_that_learnt_from_tags_of_volumes_passes_as_well(tmp_path):
+    for number in range(1, 6):
+        images, mask = make_scan(number)
+        write_case_files(tmp_path / "raw" / f"{number:03d}", f"{number:03d}", images, mask * (number % 2))
+    splits = {"train": ["001", "002"], "validation": ["003", "004"], "test": ["005"]}
+    data = prepare(tmp_path / "raw", tmp_path / "data", splits, spatial_size=32)
+    places = {"dataset_dir": str(data), "output_dir": str(tmp_path / "run")}
+    run_here("train", "method_volume_tags", **TRAINING, **places, epochs=1)
+    folder = pack(PackOptions(tmp_path / "packed", tmp_path / "run", seen="made-up scans")).folder
+    assert [str(finding) for finding in verify(folder) if not finding.ok] == []
 
 
 def test_workflows_that_do_not_run_are_told_each_for_itself(own_copy):
