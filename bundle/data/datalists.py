@@ -99,12 +99,6 @@ def recorded_reading(dataset_dir: str | Path) -> dict[str, Any]:
     return {name: described[name] for name in RECORDED if described.get(name)}
 
 
-def recorded_source(dataset_dir: str | Path) -> str:
-    """Kind of source that a data set was prepared from, such as ``phantom``; empty if it is none of ours."""
-    file = Path(dataset_dir) / "dataset.json"
-    return str(_read_json(file).get("source", "")) if file.is_file() else ""
-
-
 def find_datalist(
     dataset_dir: str | Path,
     modalities: Sequence[str],

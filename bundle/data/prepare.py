@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -218,6 +219,12 @@ def _trained_tags(folder: Path) -> np.ndarray:
     """A case's tags, with blank slices untagged, as training sees them."""
     case = PreparedCase.open(folder)
     return np.where(case.blank, np.int8(-1), case.tags)
+
+
+def recorded_source(dataset_dir: str | Path) -> str:
+    """Kind of source that a data set was prepared from, such as ``phantom``; empty if it is none of ours."""
+    file = Path(dataset_dir) / "dataset.json"
+    return str(json.loads(file.read_text(encoding="utf-8")).get("source", "")) if file.is_file() else ""
 
 
 def _write_index(

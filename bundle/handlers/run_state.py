@@ -16,7 +16,7 @@ from ignite.handlers import Checkpoint, DiskSaver
 from bundle.configuration import differing_ids
 from bundle.data import SliceDataset
 from bundle.data.cache import write_json
-from bundle.data.datalists import recorded_source
+from bundle.data.prepare import recorded_source
 from bundle.data.pseudo_labels import PseudoLabelSliceDataset
 from bundle.handlers.weights import read_checkpoint
 

@@ -19,7 +19,8 @@ from bundle.data.names import name_list
 from bundle.data.readers import find_cases
 from bundle.data.scans import SCAN_SUFFIXES, existing_folder, scan_stem
 from bundle.data.siblings import entry_of_path
-from bundle.packing.packed_configs import is_segmenter, with_settings, without_start
+from bundle.packing.packed_configs import with_settings, without_start
+from bundle.packing.run_folder import is_segmenter
 
 NAME = "tags_to_masks"
 LAID_OUT = "laid_out.txt"  # digest of the run's weights that the server began with
@@ -85,7 +86,7 @@ def lay_out_app(
     served, laid_out = bundle / "models", bundle / "models" / LAID_OUT
     for ours, known in (
         (main, main.is_file() and "TagApp" in main.read_text("utf-8")),
-        (bundle, laid_out.is_file()),
+        (bundle, (served / "model.json").is_file()),
     ):
         if ours.exists() and not known:
             raise ValueError(

@@ -78,8 +78,7 @@ def pack(options: PackOptions) -> Packed:
         ValueError, FileNotFoundError: there is no such run, task, overlay or licence; nothing tells what the weights
             were trained on; something else lies where the bundle belongs; or its network is not for TorchScript.
     """
-    find_task(options.name)
-    run = open_run(options.run_dir)
+    task, run = find_task(options.name), open_run(options.run_dir)
     seen = options.seen or trained_on(run)
     configs = packed_configs(run, options.overlays)
     folder = options.output_dir / options.name
@@ -88,7 +87,7 @@ def pack(options: PackOptions) -> Packed:
     partial = options.output_dir / f".{options.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        metadata = _write(partial, run, configs, options, seen)
+        metadata = _write(partial, task, run, configs, options, seen)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -102,7 +101,12 @@ def pack(options: PackOptions) -> Packed:
 
 
 def _write(
-    partial: Path, run: TrainedRun, configs: Mapping[str, Any], options: PackOptions, seen: str
+    partial: Path,
+    task: Mapping[str, Any],
+    run: TrainedRun,
+    configs: Mapping[str, Any],
+    options: PackOptions,
+    seen: str,
 ) -> dict[str, Any]:
     """All files but the checksums; the metadata."""
     for part in ("configs", "docs", "models"):
@@ -113,7 +117,7 @@ def _write(
     shutil.copyfile(CONFIG_DIR / "logging.conf", partial / "configs" / "logging.conf")
     network = ConfigParser(configs["inference"]).get_parsed_content("network_def")
     _check_weights(network, run, options.overlays)
-    metadata = packed_metadata(run, find_task(options.name), network, seen)
+    metadata = packed_metadata(run, task, network, seen)
     write_json(partial / "configs" / "metadata.json", metadata)
     shutil.copyfile(BUNDLE_ROOT / "LICENSE", partial / "LICENSE")
     card = model_card(run, options.name, seen, metadata)

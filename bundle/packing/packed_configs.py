@@ -13,7 +13,7 @@ from monai.bundle.utils import merge_kv
 
 from bundle.configuration import CONFIG_DIR, FREE_IDS, check_reading_overlays
 from bundle.data.names import nearest_name
-from bundle.packing.run_folder import TrainedRun
+from bundle.packing.run_folder import TrainedRun, is_segmenter
 
 # Ids that say where things lie on one machine or which cases of one data set are meant; packed is the default.
 LOCAL_IDS = FREE_IDS | {
@@ -85,11 +85,6 @@ def reading_config(
     else:
         names = ["inference_selftrain" if segmenter else "inference"]
     return _merged(with_settings(read_config(*names), chosen), overlays)
-
-
-def is_segmenter(settings: Mapping[str, Any]) -> bool:
-    """Whether settings are those of self-training, which learns from maps and not from tags."""
-    return "labels_dir" in settings
 
 
 def _shipped_training(settings: Mapping[str, Any]) -> dict[str, Any]:

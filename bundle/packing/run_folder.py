@@ -40,7 +40,7 @@ class TrainedRun:
     @property
     def segmenter(self) -> bool:
         """Whether it is one of self-training, not the CAM stage."""
-        return "labels_dir" in self.settings
+        return is_segmenter(self.settings)
 
     @property
     def saw_masks(self) -> bool:
@@ -68,6 +68,11 @@ class TrainedRun:
     def training_cases(self) -> int:
         """Number of cases it learnt from."""
         return len(self.settings["training_cases"])
+
+
+def is_segmenter(settings: Mapping[str, Any]) -> bool:
+    """Whether settings are those of self-training, which learns from maps and not from tags."""
+    return "labels_dir" in settings
 
 
 def open_run(folder: str | Path) -> TrainedRun:
