@@ -14,6 +14,7 @@ from bundle.comparison.runs import (
     PROPOSED,
     Cell,
     RunSpec,
+    random_walk,
 )
 from bundle.comparison.table_values import Block, Column, Row, Table
 from bundle.metrics import FUSED
@@ -36,10 +37,10 @@ BEFORE: tuple[tuple[str, Any], ...] = (
     ("epoch_slices", 0),
     ("own_trust", False),
     ("intensity_start", False),
-    ("refine#threshold#floor", 0.4),
-    ("refine#peak", 0.5),
+    ("refine", random_walk()),
 )
 FORMER, STARTED = BEFORE[5:], BEFORE[7:]  # of what variants are compared with: without the last parts
+WALKED = (("refine", random_walk("bundle.refinement.IntensityVarianceThreshold(floor=0.2)", peak=0.8)),)
 READ_ALIKE = (  # label of a row, readout of one training
     ("Maps smoothed across slices", "smooth"),
     ("Random walk in a band", "walk"),
@@ -91,7 +92,7 @@ def default_spec(modalities: Sequence[str]) -> RunSpec:
 
 
 def started_spec(modalities: Sequence[str]) -> RunSpec:
-    """The same, whose maps are cut as before the last part."""
+    """The same, whose maps are cut as before the last two parts."""
     return RunSpec(
         PROPOSED, tuple(modalities), base=BASE, options=STARTED, label="started", readouts=("cam",)
     )
@@ -148,7 +149,11 @@ def _steps(names: tuple[str, ...]) -> list[tuple[str, Cell]]:
         ("A student's own skill counts", _cell(at(6, "own_trust"))),
         ("Start from a threshold", _cell(started_spec(names))),
         (
-            "A lower floor for the level, sure components alone: default of the CAM stage",
+            "A lower floor for the level, sure components alone",
+            _cell(RunSpec(PROPOSED, names, base=BASE, options=WALKED, label="walked", readouts=("cam",))),
+        ),
+        (
+            "A Markov field instead of level and walk: default of the CAM stage",
             _cell(default_spec(names)),
         ),
         ("Self-training: the default chain", _cell(RunSpec(CHAIN, names))),

@@ -16,15 +16,32 @@ PLAIN: dict[str, Any] = {  # the masks are the map above its threshold
     "min_volume_mm3": 0.0,
     "fill_holes": False,
 }
+
+
+def random_walk(
+    threshold: str = "bundle.refinement.IntensityVarianceThreshold(floor=0.4)", peak: float = 0.5
+) -> str:
+    """Value of `refine`: the walk by which recipes before the present default found the border anew.
+
+    Args:
+        threshold: of the map, where the walk starts; as Python.
+        peak: as of :class:`bundle.refinement.RandomWalkd`.
+    """
+    return f"$bundle.refinement.RandomWalkd(threshold={threshold}, peak={peak})"
+
+
 READOUTS: dict[str, dict[str, Any]] = {  # short name to options of an evaluation
     "cam": {},  # the method's own map
     "gradcampp": {"method": "bundle.inferers.GradCamPlusPlusInferer"},
     "gated": {**PLAIN, "gate": "probability", "fusion": "maximum"},
     "plain": PLAIN,
     "smooth": {name: PLAIN[name] for name in ("refine", "min_volume_mm3", "fill_holes")},
-    "walk": {"refine#threshold": 0.5, **{name: PLAIN[name] for name in ("min_volume_mm3", "fill_holes")}},
+    "walk": {
+        "refine": random_walk("0.5"),
+        **{name: PLAIN[name] for name in ("min_volume_mm3", "fill_holes")},
+    },
     "cut": {name: PLAIN[name] for name in ("min_volume_mm3", "fill_holes")},
-    **{name: {"refine#threshold": name} for name in ("otsu", "mixture", "variance")},
+    **{name: {"refine": random_walk(repr(name))} for name in ("otsu", "mixture", "variance")},
     **{name: {"fusion": name} for name in ("maximum", "mean", "weighted")},
     "flip": {"average_views": "flip"},
     "cam_stage": {},  # of a chain: what its CAM stage alone gives

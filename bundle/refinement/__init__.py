@@ -1,5 +1,6 @@
 """From maps to masks: smoothing across slices, refinement by the image, thresholds without masks, volumes."""
 
+from bundle.refinement.markov_field import MarkovFieldd
 from bundle.refinement.masks import MaskMapsd
 from bundle.refinement.neighbours import SmoothMapsd
 from bundle.refinement.random_walk import RandomWalkd
@@ -19,6 +20,7 @@ __all__ = [
     "DividingThreshold",
     "FixedThreshold",
     "IntensityVarianceThreshold",
+    "MarkovFieldd",
     "MaskMapsd",
     "MixtureThreshold",
     "OtsuThreshold",

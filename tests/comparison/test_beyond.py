@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from monai.bundle import ConfigParser
 
 from bundle.comparison.beyond import (
     BEFORE,
@@ -55,8 +56,8 @@ def differing(one: Run, other: Run) -> set[str]:
 def test_every_training_on_the_way_adds_one_part():
     trainings = list(dict.fromkeys(cell.spec for cell in cells(STEPS).values()))[2:-1]
     runs = [planned(spec) for spec in trainings]
-    assert runs[-1].config == runs[-2].config  # the last part is one of reading
-    del runs[-1]
+    assert runs[-1].config == runs[-2].config == runs[-3].config  # the last two parts are of reading
+    del runs[-2:]
     steps = [differing(one, other) for one, other in pairwise(runs)]
     added = [{"levels"}, {"pooling"}, {"cam_reader"}, {"epoch_slices"}, {"own_trust"}, {"intensity_start"}]
     assert steps == added
@@ -164,11 +165,15 @@ def test_the_bounds_are_the_same_networks_with_masks_and_thresholds_on_the_image
     assert branches.reading["refine"] == planned(former_spec(FOUR)).reading["refine"]
 
 
-def test_the_last_part_is_how_maps_are_cut():
-    started, default = planned(started_spec(FOUR)).reading, planned(default_spec(FOUR)).reading
-    assert {name for name in default if started[name] != default[name]} == {"refine"}
-    assert (started["refine"]["threshold"]["floor"], started["refine"]["peak"]) == (0.4, 0.5)
-    assert (default["refine"]["threshold"]["floor"], default["refine"]["peak"]) == (0.2, 0.8)
+def test_the_last_two_parts_are_how_the_border_is_found():
+    readings = [planned(cell.spec).reading for cell in list(cells(STEPS).values())[-4:-1]]
+    for one, other in pairwise(readings):
+        assert {name for name in other if one[name] != other[name]} == {"refine"}
+    assert readings[-1]["refine"] == merge("evaluate", (), {})["refine"]
+    parser = ConfigParser({"imports": ["$import bundle"], "walks": [each["refine"] for each in readings[:2]]})
+    former, surer = parser.get_parsed_content("walks")
+    assert (former.threshold.floor, former.peak, surer.threshold.floor, surer.peak) == (0.4, 0.5, 0.2, 0.8)
+    assert (former.band_mm, former.beta, former.around_mm) == (surer.band_mm, surer.beta, surer.around_mm)
 
 
 def test_the_segmenter_with_masks_is_the_chains_but_for_what_it_learns_from():

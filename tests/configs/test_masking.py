@@ -102,7 +102,7 @@ def test_files_and_reports_hold_the_same_masks_and_name_the_rule(dataset_dir, tm
     comment, *_ = lines = (tmp_path / "metrics.csv").read_text().splitlines()
     rule = "threshold of each map (otsu), components below 20 mm3 removed, holes filled"
     assert comment.startswith(
-        "# Mask: maps smoothed 3 mm across slices, fused map cut at variance and walked"
+        "# Mask: maps smoothed 3 mm across slices, fused map's border found anew by the intensities within 20 mm"
     )
     assert comment.endswith(f"cam > {rule}.")
     rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
