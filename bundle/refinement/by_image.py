@@ -26,16 +26,19 @@ class ImageRefinement(Transform):
             none does, the map is held at 0.5, so that its mask is empty.
 
     Raises:
-        ValueError: no surroundings, a peak below 0.5 or not below 1, or a case without image; it names the case.
+        ValueError: no surroundings, a peak below 0.5 or not below 1, or a case without image or whose image or map is
+            not finite; it names the case.
     """
 
     def __init__(self, around_mm: float, peak: float) -> None:
         name = type(self).__name__
         if not around_mm > 0:
-            raise ValueError(f"{name}: expected around_mm > 0, got {around_mm}")
+            raise ValueError(
+                f"{name}: expected around_mm > 0, got {around_mm}; set `refine` to null for no refinement"
+            )
         if not BOUNDARY <= peak < 1:
             raise ValueError(
-                f"{name}: expected a peak from {BOUNDARY} to below 1, got {peak}; {BOUNDARY} keeps every component"
+                f"{name}: expected a peak from {BOUNDARY} to below 1, got {peak}; {BOUNDARY} for any component"
             )
         self.around_mm, self.peak = float(around_mm), float(peak)
 
@@ -74,6 +77,11 @@ class ImageRefinement(Transform):
             )
         cams = torch.as_tensor(d["cams"])
         fused, image = cams[-1].cpu().numpy(), torch.as_tensor(d["image"]).cpu().numpy()
+        if not np.isfinite(fused).all() or not np.isfinite(image).all():
+            raise ValueError(
+                f"case {d.get('case', 'without a name')}: {type(self).__name__} expected finite values, found nan or "
+                "inf in the scan or its map; mend the scan"
+            )
         inside = np.ones(fused.shape, dtype=bool)
         if d.get("foreground") is not None:
             inside = torch.as_tensor(d["foreground"])[0].cpu().numpy() > 0

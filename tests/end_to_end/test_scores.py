@@ -56,7 +56,7 @@ def test_summary_and_picture_are_written(scored):
     assert summary["available"] is None  # all
     assert summary["mask_steps"] == [
         "maps smoothed 3 mm across slices",
-        "fused map cut at variance and walked by the image within 6 mm",
+        "fused map's border found anew by the intensities within 20 mm",
     ]
     made = (scored / "metrics.csv").read_text().splitlines()[0]
     assert made == f"# Mask: {', '.join(summary['mask_steps'])}, cam > 0.5."

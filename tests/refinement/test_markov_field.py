@@ -27,14 +27,15 @@ def test_the_boundary_moves_to_where_intensities_change(radius_mm):
     assert 0 <= found.min() <= found.max() <= 1
 
 
-def test_parts_that_the_map_missed_by_far_are_found_and_other_tissue_as_bright_is_not():
-    """What a band around the map's border cannot reach: half of a long lesion. A vessel elsewhere stays out."""
-    lesion = ball(6.0, (10, 16, 6)) | ball(6.0, (18, 16, 6))
-    elsewhere = ball(3.0, (28, 28, 6))
-    cam = soft(ball(6.0, (10, 16, 6)), 4.0)
-    found = MarkovFieldd(around_mm=15.0)(item(cam, lesion | elsewhere))["cams"][-1].numpy() > 0.5
-    assert dice(found, lesion) > 0.9
-    assert not found[elsewhere].any()
+def test_parts_that_a_soft_map_missed_by_far_are_found_and_alike_tissue_apart_is_not():
+    """What a band around the map's border cannot reach: half of a long lesion. A vessel as bright stays out."""
+    lesion = ball(6.0, (8, 14, 6)) | ball(6.0, (16, 14, 6))
+    apart = ball(5.0, (26, 26, 6))
+    cam = np.where(apart, 0.3, soft(ball(6.0, (8, 14, 6)), 4.0))
+    found = MarkovFieldd(around_mm=30.0)(item(cam, lesion | apart))["cams"][-1].numpy()
+    assert dice(found > 0.5, lesion) > 0.9
+    assert not (found > 0.5)[apart].any()
+    assert found[apart].max() == 0.5  # looks like the lesion, and holds nothing of it
 
 
 def test_noise_of_single_voxels_does_not_tear_the_mask():
@@ -52,11 +53,24 @@ def _surface(mask: np.ndarray) -> int:
 
 
 def test_the_map_decides_where_intensities_do_not():
-    """Two alike blobs of one lesion's intensities close together: the map knows which is one."""
-    right, wrong = ball(5.0, (9, 16, 6)), ball(5.0, (20, 16, 6))
-    cam = 0.9 * right + 0.01
-    trusting = MarkovFieldd(map_weight=2.0)(item(cam, right | wrong))["cams"][-1].numpy() > 0.5
-    assert dice(trusting, right) > 0.9
+    """A blob that touches the lesion and looks like it: by intensities alone it is part of it, by the map it is not."""
+    right, wrong = ball(5.0, (9, 16, 6)), ball(5.0, (18, 16, 6))
+    data = item(np.where(wrong, 0.001, soft(right)), right | wrong)
+    by_map, by_image = (
+        MarkovFieldd(map_weight=weight)(data)["cams"][-1].numpy() > 0.5 for weight in (0.5, 0.0)
+    )
+    assert dice(by_map, right) > 0.9
+    assert dice(by_image, right | wrong) > 0.9
+
+
+@pytest.mark.parametrize("radius_mm", [2.0, 3.0])
+def test_a_small_lesion_keeps_its_map(radius_mm):
+    """Whose surroundings would outvote it; a large one beside it is found anew."""
+    small, large = ball(radius_mm, (26, 26, 6)), ball(6.0, (10, 10, 6))
+    data = item(soft(small | ball(5.0, (10, 10, 6)), 0.5), small | large)
+    found = MarkovFieldd()(data)["cams"][-1].numpy() > 0.5
+    assert (found & small).sum() == small.sum()
+    assert dice(found, small | large) > 0.85
 
 
 def test_nothing_is_found_outside_the_foreground_or_beyond_the_surroundings():
@@ -88,18 +102,26 @@ def test_other_maps_and_the_given_ones_stay_as_they_are():
 
 @pytest.mark.parametrize(
     "mask",
-    [np.zeros(SHAPE), np.ones(SHAPE) / 0.9, ball(1.0) / 0.9],
+    [np.zeros(SHAPE, bool), np.ones(SHAPE, bool), ball(1.0)],
     ids=["empty", "everything", "a few voxels"],
 )
-def test_a_map_from_which_nothing_can_be_learnt_stays(mask):
-    data = item(0.9 * mask, ball(6))
-    torch.testing.assert_close(MarkovFieldd()(data)["cams"][-1] > 0.5, data["cams"][-1] > 0.5)
+@pytest.mark.parametrize("background", [0.0, 0.1])
+def test_a_map_from_which_nothing_can_be_learnt_keeps_its_mask(mask, background):
+    data = item(np.where(mask, 0.9, background), ball(6))
+    assert torch.equal(MarkovFieldd()(data)["cams"][-1] > 0.5, data["cams"][-1] > 0.5)
 
 
-def test_a_constant_image_cannot_tell():
-    data = item(0.9 * ball(8), ball(8))
-    data["image"] = torch.ones(2, *SHAPE)
-    assert torch.equal(MarkovFieldd()(data)["cams"], data["cams"])
+@pytest.mark.parametrize("value", [0.1, 1.0, 7.7])
+def test_what_is_constant_around_the_lesion_cannot_tell(value):
+    """Such as a scan that was cut out: it varies elsewhere. Beyond the surroundings no map is left."""
+    data = item(np.where(ball(8), 0.9, 0.3), ball(8))
+    data["image"] = torch.full((2, *SHAPE), value, dtype=torch.float64)
+    data["image"][:, :3] = torch.rand(2, 3, *SHAPE[1:], dtype=torch.float64)
+    near = ball(8 + 4.0)
+    found = MarkovFieldd(around_mm=4.0)(data)["cams"][-1].numpy()
+    np.testing.assert_allclose(found[near & ~ball(12.0)], data["cams"][-1].numpy()[near & ~ball(12.0)])
+    np.testing.assert_allclose(found[ball(8)], 0.9, rtol=1e-6)
+    assert not found[~ball(12.1)].any()
 
 
 def test_what_the_map_is_sure_of_the_image_does_not_outvote():
@@ -125,7 +147,17 @@ def test_a_component_that_nowhere_exceeds_the_peak_is_left_out():
 
 
 @pytest.mark.parametrize(
-    "options", [{"map_weight": -1}, {"coupling": -1}, {"reach_mm": 0}, {"around_mm": 0}, {"peak": 0.4}]
+    "options",
+    [
+        {"map_weight": -1},
+        {"map_weight": np.inf},
+        {"coupling": -1},
+        {"coupling": 11},
+        {"reach_mm": 0},
+        {"reach_mm": np.inf},
+        {"around_mm": 0},
+        {"peak": 0.4},
+    ],
 )
 def test_what_makes_no_field_is_refused(options):
     (name,) = options
@@ -136,3 +168,12 @@ def test_what_makes_no_field_is_refused(options):
 def test_it_needs_the_image():
     with pytest.raises(ValueError, match="case 017: MarkovFieldd needs the scan under `image`"):
         MarkovFieldd()(item(0.9 * ball(8), ball(6), image=None))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("place", ["image", "cams"])
+def test_what_is_not_finite_is_refused(place, value):
+    data = item(soft(ball(8)), ball(6))
+    data[place][-1, 16, 16, 6] = value
+    with pytest.raises(ValueError, match="case 017: MarkovFieldd expected finite values, found nan or inf"):
+        MarkovFieldd()(data)
