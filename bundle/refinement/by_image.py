@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,27 @@ import torch
 from monai.transforms import Transform
 
 from bundle.refinement.cores import BOUNDARY, spacings, sure_core
+
+
+@dataclass(frozen=True)
+class CaseArrays:
+    """What a refinement looks at.
+
+    Args:
+        fused: the map (X, Y, Z) in [0, 1].
+        image: modalities (K, X, Y, Z).
+        inside: the foreground (X, Y, Z), bool.
+        core: where the map counts as above 0.5, bool, never empty.
+        spacing_mm: voxel sizes (3,).
+        trust: of the branches (N,), where the case has it.
+    """
+
+    fused: np.ndarray
+    image: np.ndarray
+    inside: np.ndarray
+    core: np.ndarray
+    spacing_mm: np.ndarray
+    trust: np.ndarray | None
 
 
 class ImageRefinement(Transform):
@@ -48,25 +70,8 @@ class ImageRefinement(Transform):
         """What is done to the map, for reports."""
 
     @abstractmethod
-    def refined(
-        self,
-        fused: np.ndarray,
-        image: np.ndarray,
-        inside: np.ndarray,
-        core: np.ndarray,
-        spacing_mm: np.ndarray,
-        trust: np.ndarray | None,
-    ) -> np.ndarray:
-        """The map with another border, float32 (X, Y, Z).
-
-        Args:
-            fused: the map (X, Y, Z) in [0, 1].
-            image: modalities (K, X, Y, Z).
-            inside: the foreground (X, Y, Z), bool.
-            core: where the map counts as above 0.5, bool, never empty.
-            spacing_mm: voxel sizes (3,).
-            trust: of the branches (N,), where the case has it.
-        """
+    def refined(self, case: CaseArrays) -> np.ndarray:
+        """The fused map with another border, float32 (X, Y, Z)."""
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
@@ -91,8 +96,8 @@ class ImageRefinement(Transform):
         if core.any():
             trust = d.get("trust")
             trust = None if trust is None else torch.as_tensor(trust).double().cpu().numpy()
-            found = self.refined(fused, image, inside, core, spacings(d["spacing_mm"]), trust)
-            last = torch.from_numpy(found).to(cams)[None]
+            case = CaseArrays(fused, image, inside, core, spacings(d["spacing_mm"]), trust)
+            last = torch.from_numpy(self.refined(case)).to(cams)[None]
         else:
             last = cams[-1:].clamp(max=BOUNDARY)
         d["cams"] = torch.cat([cams[:-1], last])

@@ -26,13 +26,6 @@ def holding(mask: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return mask & np.isin(components, np.unique(components[mask & wanted]))
 
 
-def below_volume(mask: np.ndarray, volume_mm3: float, spacing_mm: np.ndarray) -> np.ndarray:
-    """Those components of a mask that are smaller than some mm3."""
-    components, _ = ndimage.label(mask, ndimage.generate_binary_structure(3, ALL_NEIGHBOURS))
-    small = np.bincount(components.ravel()) * np.prod(spacing_mm) < volume_mm3
-    return mask & small[components]
-
-
 def surroundings(
     core: np.ndarray, around_mm: float, spacing_mm: np.ndarray
 ) -> tuple[tuple[slice, ...], np.ndarray]:

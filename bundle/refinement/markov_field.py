@@ -8,14 +8,13 @@ from scipy.linalg import solve_triangular
 from scipy.special import expit, logit
 
 from bundle.inferers.fusion import SURE
-from bundle.refinement.by_image import ImageRefinement
-from bundle.refinement.cores import BOUNDARY, below_volume, holding, surroundings
+from bundle.refinement.by_image import CaseArrays, ImageRefinement
+from bundle.refinement.cores import BOUNDARY, holding, surroundings
 from bundle.refinement.intensities import z_scores
+from bundle.refinement.masks import without_small
 
 ROUNDS = 15  # of expectation and maximisation; on phantoms 10 and 30 moved mean Dice by up to 0.5 (docs/decisions/0020)
-OUTLIER = (
-    2.0  # most log odds that the intensities of one voxel may give either side: one voxel is little evidence
-)
+OUTLIER = 2.0  # most log odds that one voxel's intensities give either side: it is little evidence
 REGULARISED = 0.02  # added to the variances of z-scores, so that a kind without spread is no needle
 FEWEST = 20  # voxels on either side of the map's boundary that intensities are learnt from
 VARIES = 1e-6  # least standard deviation of a modality that shows anything, in z-scores
@@ -75,26 +74,19 @@ class MarkovFieldd(ImageRefinement):
     def step(self) -> str:
         return f"fused map's border found anew by the intensities within {self.around_mm:g} mm"
 
-    def refined(
-        self,
-        fused: np.ndarray,
-        image: np.ndarray,
-        inside: np.ndarray,
-        core: np.ndarray,
-        spacing_mm: np.ndarray,
-        trust: np.ndarray | None,
-    ) -> np.ndarray:
-        box, near = surroundings(core, self.around_mm, spacing_mm)
-        near &= inside[box]
+    def refined(self, case: CaseArrays) -> np.ndarray:
+        fused, core = case.fused, case.core
+        box, near = surroundings(core, self.around_mm, case.spacing_mm)
+        near &= case.inside[box]
         looked_at = np.zeros(fused.shape, dtype=bool)
         looked_at[box] = near
-        scores = z_scores(image[:, looked_at])
+        scores = z_scores(case.image[:, looked_at])
         lesion = np.zeros(fused.shape, dtype=np.float32)
-        lesion[looked_at] = self._field(fused[looked_at].astype(np.float64), scores, near, spacing_mm)
+        lesion[looked_at] = self._field(fused[looked_at].astype(np.float64), scores, near, case.spacing_mm)
         found = lesion > BOUNDARY
         lesion[found & ~holding(found, core)] = BOUNDARY
         ball_mm3 = 4 / 3 * np.pi * (2 * self.reach_mm) ** 3
-        small = below_volume(core, ball_mm3, spacing_mm)
+        small = core & ~without_small(core, ball_mm3, case.spacing_mm)
         lesion[small] = np.maximum(lesion, fused)[small]
         return lesion
 
@@ -113,10 +105,9 @@ class MarkovFieldd(ImageRefinement):
         reached = ndimage.gaussian_filter(volume, width, truncate=TRUNCATE)[near]  # below 1 at the edge
         rest = _halves(scores, 1 - lesion)
         for _ in range(ROUNDS):
-            of_rest = np.stack(
-                [np.log(kind.mean()) + _log_density(scores, kind) for kind in (1 - lesion) * rest]
-            )
-            of_rest -= np.log((1 - lesion).mean())
+            kinds = (1 - lesion) * rest
+            shares = kinds.sum(axis=1) / kinds.sum()
+            of_rest = np.log(shares)[:, None] + np.stack([_log_density(scores, kind) for kind in kinds])
             either = np.logaddexp.reduce(of_rest, axis=0)
             by_image = (_log_density(scores, lesion) - either).clip(-OUTLIER, OUTLIER)
             rest = np.exp(of_rest - either)

@@ -83,13 +83,7 @@ class MaskMapsd(Transform):
         box = mask[bounding_box(mask)]
         part = box.astype(np.uint8)[None]
         if self.min_volume_mm3 > 0:
-            small = RemoveSmallObjects(
-                self.min_volume_mm3,  # type: ignore[arg-type]  # a volume, by_measure
-                connectivity=ALL_NEIGHBOURS,
-                by_measure=True,
-                pixdim=[float(value) for value in spacing_mm],
-            )
-            part = _without_small(part, small, self.min_volume_mm3, spacing_mm)
+            part = without_small(part[0] > 0, self.min_volume_mm3, spacing_mm).astype(np.uint8)[None]
         if self.fill_holes:
             part = np.asarray(FillHoles(connectivity=FACES)(part))
         box[:] = part[0] > 0
@@ -105,14 +99,20 @@ def bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
     return tuple(box)
 
 
-def _without_small(
-    part: np.ndarray, small: RemoveSmallObjects, min_volume_mm3: float, spacing_mm: Sequence[float]
+def without_small(
+    mask: np.ndarray, volume_mm3: float, spacing_mm: Sequence[float] | np.ndarray
 ) -> np.ndarray:
-    # A part of one value MONAI leaves as it is, however small: the box of a mask that is a box.
-    if part.all():
-        large = part.size * np.prod(spacing_mm) >= min_volume_mm3
-        return part if large else np.zeros_like(part)
-    return np.asarray(small(part))
+    """A mask (X, Y, Z), bool, without its components below some mm3, which hold together across corners."""
+    # A mask of one value MONAI leaves as it is, however small: the box of a mask that is a box.
+    if mask.all():
+        return mask if mask.size * np.prod(spacing_mm) >= volume_mm3 else np.zeros_like(mask)
+    small = RemoveSmallObjects(
+        volume_mm3,  # type: ignore[arg-type]  # a volume, by_measure
+        connectivity=ALL_NEIGHBOURS,
+        by_measure=True,
+        pixdim=[float(value) for value in spacing_mm],
+    )
+    return np.asarray(small(mask.astype(np.uint8)[None]))[0] > 0
 
 
 def _array(value: Any) -> np.ndarray | None:

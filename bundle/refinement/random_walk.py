@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.segmentation import random_walker
 
-from bundle.refinement.by_image import ImageRefinement
+from bundle.refinement.by_image import CaseArrays, ImageRefinement
 from bundle.refinement.cores import BOUNDARY, holding, surroundings, widened_box
 from bundle.refinement.intensities import z_scores
 from bundle.refinement.masks import ALL_NEIGHBOURS
@@ -71,24 +71,17 @@ class RandomWalkd(ImageRefinement):
     def step(self) -> str:
         return f"fused map cut at {self.threshold.shown} and walked by the image within {self.band_mm:g} mm"
 
-    def refined(
-        self,
-        fused: np.ndarray,
-        image: np.ndarray,
-        inside: np.ndarray,
-        core: np.ndarray,
-        spacing_mm: np.ndarray,
-        trust: np.ndarray | None,
-    ) -> np.ndarray:
-        box, near = surroundings(core, self.around_mm, spacing_mm)
-        level = self.threshold(fused[box], image[(slice(None), *box)], near & inside[box])
-        mask = holding((fused > level) & inside, core)
-        scores = z_scores(image[:, inside])
+    def refined(self, case: CaseArrays) -> np.ndarray:
+        fused, inside = case.fused, case.inside
+        box, near = surroundings(case.core, self.around_mm, case.spacing_mm)
+        level = self.threshold(fused[box], case.image[(slice(None), *box)], near & inside[box])
+        mask = holding((fused > level) & inside, case.core)
+        scores = z_scores(case.image[:, inside])
         shown = np.asarray(scores.any(axis=1))  # what shows nothing has no say, nor what a case lacks
         if not mask.any() or mask[inside].all() or not shown.any():
             return fused
-        scores = scores[shown] * np.sqrt(_weights(trust, shown))[:, None]
-        return self._walk(mask, scores, inside, spacing_mm)
+        scores = scores[shown] * np.sqrt(_weights(case.trust, shown))[:, None]
+        return self._walk(mask, scores, inside, case.spacing_mm)
 
     def _walk(
         self, mask: np.ndarray, scores: np.ndarray, inside: np.ndarray, spacing: np.ndarray

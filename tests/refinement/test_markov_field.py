@@ -38,6 +38,16 @@ def test_parts_that_a_soft_map_missed_by_far_are_found_and_alike_tissue_apart_is
     assert found[apart].max() == 0.5  # looks like the lesion, and holds nothing of it
 
 
+def test_a_second_tissue_around_does_not_blur_what_the_first_looks_like():
+    """Dark fluid beside tissue darker than the lesion: one Gaussian of both loses the lesion or takes all for it."""
+    lesion = ball(7.0)
+    fluid = np.broadcast_to((np.arange(SHAPE[0]) < 6)[:, None, None], SHAPE)
+    noise = np.random.default_rng(0).normal(0, 0.3, (1, *SHAPE))
+    data = item(soft(ball(6.0), 4.0), lesion)
+    data["image"] = torch.from_numpy(noise + np.select([fluid, lesion], [-5.0, 1.5], 0.0))
+    assert dice(MarkovFieldd()(data)["cams"][-1].numpy() > 0.5, lesion) > 0.9
+
+
 def test_noise_of_single_voxels_does_not_tear_the_mask():
     lesion = ball(8.0)
     data = item(soft(ball(7.0)), lesion)
