@@ -1,6 +1,6 @@
 """From files to slices with tags: records, readers, checks, the slice cache and the data sets on top."""
 
-from bundle.data.augmentation import Augmentation, Augmentations, IntensityJitter, ModalityDropout
+from bundle.data.augmentation import Augmentation, IntensityJitter
 from bundle.data.bags import BagSampler, VolumeTagDataset
 from bundle.data.cache import PreparedCase, write_case
 from bundle.data.collate import collate_cases, geometry_of
@@ -32,7 +32,6 @@ from bundle.data.volumes import CaseVolumes, read_case
 
 __all__ = [
     "Augmentation",
-    "Augmentations",
     "BagSampler",
     "CaseDataset",
     "CaseRecord",
@@ -43,7 +42,6 @@ __all__ = [
     "LoadTruthd",
     "LowestToZerod",
     "MaskSliceDataset",
-    "ModalityDropout",
     "NormalizeByForegroundd",
     "Preparation",
     "PrepareOptions",

@@ -16,8 +16,9 @@ class SelfTrainingLoss(nn.Module):
     The warped view's labels are the plain ones, warped by the same pi, so a geometric augmentation needs nothing
     else. Cross-entropy is the generalised one, ``(1 - p^q) / q`` of the labelled class's probability p (Zhang and
     Sabuncu 2018, eq. 6): for ``q`` towards 0 the usual one, for 1 the absolute error, which wrong labels hardly
-    pull. Dice is pooled over the batch, since many slices hold no tumour. Gradients go to every branch. Slices or 3D
-    patches, the sums run over all axes but the branches'.
+    pull. Dice is pooled over the batch, since many slices hold no tumour. Gradients go to every branch; where the
+    evidence of one is nan it has not looked (:class:`bundle.networks.ModalityExperts`), and is not judged. Slices or
+    3D patches, the sums run over all axes but the branches'.
 
     Args:
         readout: evidence to log odds, pixel by pixel.
@@ -56,13 +57,14 @@ class SelfTrainingLoss(nn.Module):
 
     def _view(self, evidence: torch.Tensor, tumour: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
         logits = self.readout.logits(evidence)
+        seen = known * ~logits.isnan()
+        logits = logits.where(seen > 0, 0)
         pixels = (0, *range(2, logits.ndim))
-        count = known.sum().clamp(min=1)
-        entropy = (self._cross_entropy(logits, tumour.expand_as(logits)) * known).sum(pixels) / count
-        found = logits.sigmoid() * known
+        entropy = (self._cross_entropy(logits, tumour.expand_as(logits)) * seen).sum(pixels)
+        found = logits.sigmoid() * seen
         shared = (found * tumour).sum(pixels)
-        total = found.sum(pixels) + (tumour * known).sum()
-        return (entropy + 1 - (2 * shared + 1) / (total + 1)).sum()
+        total = found.sum(pixels) + (tumour * seen).sum(pixels)
+        return (entropy / seen.sum(pixels).clamp(min=1) + 1 - (2 * shared + 1) / (total + 1)).sum()
 
     def _cross_entropy(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         if self.robustness == 0:

@@ -20,7 +20,7 @@ from tests.running import SEGMENTER, config_files, make_raw, merged, prepare, ro
 
 SMALL = {"modalities": "flair,t1c", "width": 2, "precision": "float32", "batch_size": 4}
 # What differs between the two stages: the network and how masks are made of its maps.
-OWN = {"head_channels", "width", "levels", "early_fusion", "branch", "pooling", "cam_reader"} | {
+OWN = {"head_channels", "width", "levels", "early_fusion", "branch", "wrap", "pooling", "cam_reader"} | {
     *("method", "gate", "fusion", "average_views", "smooth_slices_mm", "smooth_plane_mm"),
     *("refine", "threshold", "min_volume_mm3", "fill_holes"),
     "intensity_start",

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from bundle.data import Augmentations, IntensityJitter, ModalityDropout
+from bundle.data import IntensityJitter
 from bundle.data.normalisation import SliceNormalization
 from bundle.equivariance import Views, Warp, WarpPolicy
 from bundle.handlers.run_state import RandomState
@@ -248,7 +248,7 @@ def test_both_views_share_the_augmentation():
 
 def test_what_an_augmentation_draws_goes_on_after_a_resume():
     image, foreground, _ = tiny_slices()
-    network, augmentation = tiny_network().eval(), Augmentations([IntensityJitter(), ModalityDropout()])
+    network, augmentation = tiny_network().eval(), IntensityJitter()
 
     def inferer(seed: int) -> TwoViewInferer:
         return TwoViewInferer(WarpPolicy(compose=True), tiny_reader(), seed=seed, augmentation=augmentation)

@@ -66,6 +66,20 @@ def test_where_nothing_is_known_nothing_is_learnt():
     assert not torch.autograd.grad(value, evidence)[0].any()
 
 
+def test_where_a_branch_did_not_look_it_is_not_judged():
+    evidence, label = torch.randn(4, 2, 4, 4), torch.randint(-1, 2, (4, 1, 4, 4)).float()
+    evidence[1:3, 1] = torch.nan
+    evidence.requires_grad_()
+    loss = SelfTrainingLoss(Readout())
+    value = loss(views(evidence), label)
+    looked = [evidence[:, :1], evidence[[0, 3], 1:]], [label, label[[0, 3]]]
+    torch.testing.assert_close(value, sum(loss(views(one), own) for one, own in zip(*looked, strict=True)))
+    (gradient,) = torch.autograd.grad(value, evidence)
+    assert gradient.isfinite().all()
+    assert gradient[:, 0].any()
+    assert not gradient[1:3, 1].any()
+
+
 def test_labels_follow_the_warp():
     """A mirrored slice whose evidence is mirrored costs what the plain one does."""
     plain = torch.randn(1, 1, 2, 2, dtype=torch.float64)
