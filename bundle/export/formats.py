@@ -86,12 +86,15 @@ def export_graph(graph: FusedMapGraph, name: str, folder: str | Path) -> tuple[P
 
 
 def largest_difference(graph: FusedMapGraph, run: Run) -> float:
-    """Of any pixel of any map of random slices, in two sizes and two batch sizes; nan if there is any."""
-    found = [0.0]
+    """Of any pixel of any map of random slices, with all modalities and with one alone, in two sizes and two batch
+    sizes; nan if there is any."""
+    found, count = [0.0], len(graph.modalities)
     for batch, side in COMPARED:
-        slices = random_slices(len(graph.modalities), batch, side)
-        pairs = zip(graph(*slices), run(*slices), strict=True)
-        found += [float((one - other).abs().max()) for one, other in pairs]
+        image, foreground = random_slices(count, batch, side)
+        alone = image * torch.eye(count)[:, :, None, None].repeat(batch, 1, 1, 1)[:batch]
+        for slices in ((image, foreground), (alone, foreground)):
+            pairs = zip(graph(*slices), run(*slices), strict=True)
+            found += [float((one - other).abs().max()) for one, other in pairs]
     return float(torch.tensor(found).max())
 
 

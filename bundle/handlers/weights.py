@@ -16,6 +16,10 @@ from bundle.data import CaseDataset
 from bundle.data.cache import sha256
 
 PACKED = " (of a packed bundle: that bundle's own configs)"  # each holds those of one stage
+WITHOUT_EXPERTS = (
+    "it comes from a version without experts (or a training with `wrap: null`): train again, or merge a file with "
+    "`wrap: null` after the config"
+)
 KNOWN_CASES = "cases that were used to train or select"  # how a warning begins, by which it can be silenced
 
 
@@ -139,6 +143,8 @@ class LoadWeights:
             return (
                 f"it is the CAM stage's: use configs/inference.yaml, or configs/evaluate.yaml alone{PACKED}"
             )
+        if segmenter and trained.get("wrap", True) is None:
+            return WITHOUT_EXPERTS
         return "give the same overlays and options as in training"
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bundle.equivariance import Views
-from bundle.networks import Readout
+from bundle.networks import UNSEEN, Readout
 
 
 class SelfTrainingLoss(nn.Module):
@@ -16,9 +16,9 @@ class SelfTrainingLoss(nn.Module):
     The warped view's labels are the plain ones, warped by the same pi, so a geometric augmentation needs nothing
     else. Cross-entropy is the generalised one, ``(1 - p^q) / q`` of the labelled class's probability p (Zhang and
     Sabuncu 2018, eq. 6): for ``q`` towards 0 the usual one, for 1 the absolute error, which wrong labels hardly
-    pull. Dice is pooled over the batch, since many slices hold no tumour. Gradients go to every branch; where the
-    evidence of one is nan it has not looked (:class:`bundle.networks.ModalityExperts`), and is not judged. Slices or
-    3D patches, the sums run over all axes but the branches'.
+    pull. Dice is pooled over the batch, since many slices hold no tumour. Gradients go to every branch; where one
+    has not looked (evidence of minus infinity, :data:`bundle.networks.UNSEEN`) it is not judged. Slices or 3D patches,
+    the sums run over all axes but the branches'.
 
     Args:
         readout: evidence to log odds, pixel by pixel.
@@ -57,8 +57,8 @@ class SelfTrainingLoss(nn.Module):
 
     def _view(self, evidence: torch.Tensor, tumour: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
         logits = self.readout.logits(evidence)
-        seen = known * ~logits.isnan()
-        logits = logits.where(seen > 0, 0)
+        looked = logits != UNSEEN
+        seen, logits = known * looked, logits.where(looked, 0)
         pixels = (0, *range(2, logits.ndim))
         entropy = (self._cross_entropy(logits, tumour.expand_as(logits)) * seen).sum(pixels)
         found = logits.sigmoid() * seen

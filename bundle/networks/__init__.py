@@ -3,7 +3,7 @@
 from bundle.networks.branch import CamBranch, bilinear_to
 from bundle.networks.deeplabv3 import CamDeepLabV3
 from bundle.networks.ensemble import BranchEnsemble, trust_of
-from bundle.networks.experts import ModalityExperts
+from bundle.networks.experts import UNSEEN, ModalityExperts
 from bundle.networks.imagenet import load_imagenet_weights
 from bundle.networks.pixel_correlation import PixelCorrelationBranch, PixelCorrelationReadout
 from bundle.networks.placement import on_device
@@ -11,6 +11,7 @@ from bundle.networks.readout import Readout
 from bundle.networks.unet import CamUNet
 
 __all__ = [
+    "UNSEEN",
     "BranchEnsemble",
     "CamBranch",
     "CamDeepLabV3",

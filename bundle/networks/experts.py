@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
 
 EVERY = 2  # of how many slices an expert sees one
+UNSEEN = -math.inf  # log odds of who has not looked; nan stays what it is, a training that diverged
 
 
 class ModalityExperts(nn.Module):
     """A network that sees all modalities, and beside it one for each of them, which answers where no other is there.
 
     In one network for all subsets a modality that the others outdo, such as T1, is given up; so what it shows by
-    itself is learnt apart. Ours. Each expert learns from half of a batch, which is enough, in half the time.
+    itself is learnt apart. Ours. Each expert learns from half of a batch, which is enough and saves half of its time.
 
     In training the joint network sees slices of which modalities are missing, drawn anew in each step
     (:func:`drop_modalities`), and each expert its own modality in every second slice, missing or not. In evaluation a
@@ -32,10 +34,11 @@ class ModalityExperts(nn.Module):
 
     Shape:
         (B, K, H, W[, D]) to (B, C, H, W[, D]) in evaluation; in training to (B, (1 + K) * C, H, W[, D]), the joint
-        network's and each expert's, nan where an expert does not look.
+        network's and each expert's, :data:`UNSEEN` where an expert does not look.
 
     Raises:
-        ValueError: for a probability outside [0, 1].
+        ValueError: for a probability outside [0, 1], or (when called) for an image of another number of channels, or
+            an expert whose evidence has another one.
     """
 
     def __init__(
@@ -53,8 +56,14 @@ class ModalityExperts(nn.Module):
         with torch.random.fork_rng(devices=[]):
             made = [] if expert is None else [expert(in_channels=1) for _ in range(count)]
         self.experts = nn.ModuleList(made)
+        self.channels = len(modalities)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
+        if image.shape[1] != self.channels:
+            raise ValueError(
+                f"ModalityExperts: expected {self.channels} channels, one a modality, got {image.shape[1]}; leave "
+                f"early_fusion true, or train without experts: --wrap '$None'"
+            )
         if not torch.jit.is_scripting() and self.training:  # TorchScript can't read what training needs
             return self._side_by_side(image)
         return self._routed(image)
@@ -64,8 +73,8 @@ class ModalityExperts(nn.Module):
         slices = torch.arange(len(image), device=image.device)
         for place, expert in enumerate(self.experts):
             share = slice(place % min(len(image), EVERY), None, EVERY)  # one slice at least
-            seen = expert(image[share, place : place + 1])
-            unseen = torch.full_like(evidence[0], torch.nan, dtype=seen.dtype)
+            seen = _fitting(expert(image[share, place : place + 1]), evidence[0])
+            unseen = torch.full_like(evidence[0], UNSEEN, dtype=seen.dtype)
             evidence.append(unseen.index_copy(0, slices[share], seen))
         return torch.cat(evidence, dim=1)
 
@@ -73,10 +82,13 @@ class ModalityExperts(nn.Module):
         evidence = self.branch(image)
         there = (image != 0).flatten(2).any(dim=2)
         alone = there & (there.sum(dim=1, keepdim=True) == 1)
+        recorded = _is_recorded()
+        asked = alone if recorded else alone.any(dim=0).cpu()  # the only wait for the device
         for place, expert in enumerate(self.experts):
-            if _is_recorded() or bool(alone[:, place].any()):
+            if recorded or bool(asked[place]):
                 chosen = alone[:, place].reshape([-1] + [1] * (image.ndim - 1))
-                evidence = torch.where(chosen, expert(image[:, place : place + 1]), evidence)
+                found = _fitting(expert(image[:, place : place + 1]), evidence)
+                evidence = torch.where(chosen, found, evidence)
         return evidence
 
 
@@ -97,6 +109,15 @@ def drop_modalities(image: torch.Tensor, prob: float) -> torch.Tensor:
     rank = torch.rand((batch, count)).argsort(dim=1).argsort(dim=1)
     kept = (rank < stay) | (torch.rand((batch, 1)) >= prob)
     return image * kept.to(image).reshape(batch, count, *[1] * (image.ndim - 2))
+
+
+def _fitting(found: torch.Tensor, joint: torch.Tensor) -> torch.Tensor:
+    if found.shape[1] != joint.shape[1]:
+        raise ValueError(
+            f"ModalityExperts: expected experts of {joint.shape[1]} channels, as the joint network's evidence, got "
+            f"{found.shape[1]}; change `wrap#expert` as `branch`"
+        )
+    return found
 
 
 def _is_recorded() -> bool:

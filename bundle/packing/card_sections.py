@@ -140,9 +140,7 @@ def _training(run: TrainedRun) -> str:
 
 def _views(run: TrainedRun) -> str:
     of = run.settings
-    augmentation = of.get("augmentation") or {"parts": []}
-    parts = [f"`{_class(part)}`" for part in augmentation.get("parts", [augmentation])]
-    changed = f"; intensities changed by {', '.join(parts)}" if parts else ""
+    changed = f"; intensities changed by `{_class(of['augmentation'])}`" if of.get("augmentation") else ""
     if of.get("warps") is None:
         return f"One view a step{_geometry(of)}{changed}."
     kinds = f"{'' if of['warps']['compose'] else 'one of '}{', '.join(of['warps']['kinds'])}"
@@ -208,7 +206,14 @@ def _fused_early(run: TrainedRun) -> bool:
 
 def _networks(run: TrainedRun) -> str:
     name = _class(run.settings["branch"])
-    return f"One `{name}` for all modalities" if _fused_early(run) else f"One `{name}` per modality"
+    if not _fused_early(run):
+        return f"One `{name}` per modality"
+    wrap = run.settings.get("wrap")
+    beside = ""
+    if wrap and _class(wrap) == "ModalityExperts":
+        beside = ", some dropped at random in training"
+        beside += ", and a smaller one for each alone" if wrap.get("expert") else ""
+    return f"One `{name}` for all modalities{beside}"
 
 
 def _class(part: Any) -> str:

@@ -14,7 +14,7 @@ from bundle.data import PreparedCase
 from tests.end_to_end.test_resuming import PowerCut, assert_same_run, differ
 from tests.running import make_raw, prepare, root_cause, workflow
 
-SMALL = {"modalities": ("flair", "t1c"), "width": 2, "precision": "float32", "batch_size": 4, "epochs": 3}
+SMALL = {"modalities": ("flair", "t1c"), "width": 2, "precision": "float32", "batch_size": 4, "epochs": 3, "epoch_slices": 24}
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +70,10 @@ def test_an_interrupted_self_training_ends_as_an_undisturbed_one(epoch, undistur
 
 def test_what_is_drawn_matters(undisturbed, given, tmp_path):
     train(given, tmp_path / "without", augmentation=None)
+    train(given, tmp_path / "undropped", **{"wrap#drop_prob": 0.0})
     train(given, tmp_path / "other", seed=1)
     assert differ(tmp_path / "without", undisturbed)
+    assert differ(tmp_path / "undropped", undisturbed)
     assert differ(tmp_path / "other", undisturbed)
 
 

@@ -38,6 +38,17 @@ def test_what_is_read_back_gives_the_same_maps(name, tmp_path):
     assert largest_difference(tiny_graph(seed=1), FORMATS[name].read(path)) > 1e-2  # other weights show
 
 
+def test_slices_of_one_modality_are_compared_as_well():
+    graph = tiny_graph()
+
+    def wrong_for_the_second_alone(image, foreground):
+        alone = ~image[:, :1].flatten(1).any(dim=1)
+        return tuple(part + alone[:, None, None, None] for part in graph(image, foreground))
+
+    assert largest_difference(graph, graph) == 0
+    assert largest_difference(graph, wrong_for_the_second_alone) == 1
+
+
 @pytest.mark.parametrize("name", WITH_PACKAGES)
 def test_a_file_tells_the_order_of_its_channels(name, tmp_path):
     path, _ = export_graph(tiny_graph(), name, tmp_path)

@@ -75,13 +75,20 @@ def test_the_graph_gives_the_command_lines_maps(trained, stage, available, tmp_p
         available=available,
     )
     slices = {key: value.permute(3, 0, 1, 2) for key, value in seen[0].items()}
+    graph = graph_of(trained, stage)
     with torch.no_grad():
-        maps, fused = graph_of(trained, stage)(slices["image"].float(), slices["foreground"].float())
+        maps, fused = graph(slices["image"].float(), slices["foreground"].float())
     assert slices["cams"].max() > 0
     assert bool(slices["image"][:, 1].any()) == (
         available is None
     )  # a channel of 0 where a modality is missing
     torch.testing.assert_close(torch.cat([maps, fused], dim=1), slices["cams"], rtol=0, atol=1e-5)
+    if stage == "segmenter":  # a modality alone is its expert's, and several are not
+        with torch.no_grad():
+            for weight in graph.network.branches[0].experts.parameters():
+                weight.zero_()
+            without, _ = graph(slices["image"].float(), slices["foreground"].float())
+        assert torch.equal(without, maps) == (available is None)
 
 
 @pytest.mark.parametrize("stage", ["cam", pytest.param("segmenter", marks=pytest.mark.slow)])

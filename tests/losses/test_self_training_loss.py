@@ -10,7 +10,7 @@ import torch
 
 from bundle.equivariance import Evidence, Views, Warp
 from bundle.losses import ClassificationLoss, JointLoss, SelfTrainingLoss
-from bundle.networks import Readout
+from bundle.networks import UNSEEN, Readout
 
 LABEL = torch.tensor([[[[1.0, 0.0], [0.0, -1.0]]]], dtype=torch.float64)
 FLIP = Warp(np.zeros(1, dtype=int), np.ones(1, dtype=bool))
@@ -68,7 +68,7 @@ def test_where_nothing_is_known_nothing_is_learnt():
 
 def test_where_a_branch_did_not_look_it_is_not_judged():
     evidence, label = torch.randn(4, 2, 4, 4), torch.randint(-1, 2, (4, 1, 4, 4)).float()
-    evidence[1:3, 1] = torch.nan
+    evidence[1:3, 1] = UNSEEN
     evidence.requires_grad_()
     loss = SelfTrainingLoss(Readout())
     value = loss(views(evidence), label)
@@ -78,6 +78,12 @@ def test_where_a_branch_did_not_look_it_is_not_judged():
     assert gradient.isfinite().all()
     assert gradient[:, 0].any()
     assert not gradient[1:3, 1].any()
+
+
+def test_a_training_that_diverged_does_not_look_like_a_perfect_one():
+    evidence = torch.zeros(1, 2, 2, 2)
+    evidence[0, 1, 0, 0] = torch.nan
+    assert SelfTrainingLoss(Readout())(views(evidence), LABEL.float()).isnan()
 
 
 def test_labels_follow_the_warp():

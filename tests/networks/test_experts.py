@@ -9,7 +9,7 @@ import torch
 from monai.networks.nets import BasicUNet
 from torch import nn
 
-from bundle.networks import BranchEnsemble, ModalityExperts
+from bundle.networks import UNSEEN, BranchEnsemble, ModalityExperts
 from bundle.networks.experts import drop_modalities
 from tests.tiny import tiny_slices
 
@@ -44,13 +44,13 @@ def unets(count: int = 4, expert: object = UNET) -> BranchEnsemble:
 
 @pytest.mark.parametrize("size", [(4, 4), (4, 4, 3)])
 def test_a_modality_that_is_alone_goes_to_its_expert_and_others_to_the_joint_network(size):
-    image = torch.ones(4, 4, *size)
+    image = -torch.ones(4, 4, *size)  # below the tissue's mean, and there
     image[0, 1:] = 0  # t1
     image[1, :3] = 0  # flair
     image[2, 0] = image[2, 2] = 0  # t1c and flair
     found = scaled().eval()(image)
     assert found.shape == (4, 1, *size)
-    assert found.flatten(1).unique(dim=1).flatten().tolist() == [10, 40, 2, 4]
+    assert found.flatten(1).unique(dim=1).flatten().tolist() == [-10, -40, -2, -4]
 
 
 def test_a_slice_of_nothing_goes_to_the_joint_network():
@@ -75,14 +75,14 @@ def test_in_training_each_expert_sees_its_modality_in_half_of_the_slices():
     for place in range(4):
         own = torch.arange(5) % 2 == place % 2
         torch.testing.assert_close(found[own, 1 + place], 10 * (place + 1) * image[own, place])
-        assert found[~own, 1 + place].isnan().all()
+        assert (found[~own, 1 + place] == UNSEEN).all()
 
 
 def test_in_training_modalities_are_dropped_for_the_joint_network_alone():
     image = torch.ones(400, 4, 2, 2)
     found = scaled(drop_prob=1.0).train()(image)
     assert set(found[:, 0].unique().tolist()) == {1, 2, 3}
-    assert found[:, 1].nan_to_num(10).unique().tolist() == [10]
+    assert found[:, 1].unique().tolist() == [UNSEEN, 10]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -133,6 +133,21 @@ def test_a_recorded_graph_serves_subsets_that_its_example_lacks():
     image[2, :2] = 0
     for recorded in (traced, program):
         torch.testing.assert_close(recorded(image), network(image), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_another_number_of_channels_is_refused(training):
+    with pytest.raises(ValueError, match=r"expected 4 channels, one a modality, got 1; leave early_fusion true"):
+        scaled().train(training)(torch.ones(2, 1, 4, 4))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_experts_of_another_number_of_channels_are_refused(training):
+    network = unets(count=2, expert=partial(UNET, out_channels=2)).train(training)
+    image = torch.ones(2, 2, 32, 32)
+    image[0, 1] = 0
+    with pytest.raises(ValueError, match=r"expected experts of 1 channels, as the joint .* got 2; change `wrap#expert`"):
+        network(image)
 
 
 @pytest.mark.parametrize("prob", [-0.1, 1.1])
