@@ -184,7 +184,11 @@ def _export_torchscript(folder: Path, run: TrainedRun) -> None:
         raise ValueError(
             f"models/model.ts: `monai.bundle ckpt_export` ended with exit status {done.returncode} "
             f"({told[-1] if told else 'nothing printed'}), expected 0; "
-            + ("if it is what `wrap` adds that TorchScript does not read, " if run.settings.get("wrap") else "")
+            + (
+                "if it is what `wrap` adds that TorchScript does not read, "
+                if run.settings.get("wrap")
+                else ""
+            )
             + "pack another run"
         )
     strip_debugging(folder / "models" / "model.ts")

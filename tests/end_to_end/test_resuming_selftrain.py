@@ -14,7 +14,10 @@ from bundle.data import PreparedCase
 from tests.end_to_end.test_resuming import PowerCut, assert_same_run, differ
 from tests.running import make_raw, prepare, root_cause, workflow
 
-SMALL = {"modalities": ("flair", "t1c"), "width": 2, "precision": "float32", "batch_size": 4, "epochs": 3, "epoch_slices": 24}
+SMALL = {
+    **{"modalities": ("flair", "t1c"), "width": 2, "precision": "float32"},
+    **{"batch_size": 4, "epochs": 3, "epoch_slices": 24},
+}
 
 
 @pytest.fixture(scope="module")

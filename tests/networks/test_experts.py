@@ -137,7 +137,9 @@ def test_a_recorded_graph_serves_subsets_that_its_example_lacks():
 
 @pytest.mark.parametrize("training", [True, False])
 def test_another_number_of_channels_is_refused(training):
-    with pytest.raises(ValueError, match=r"expected 4 channels, one a modality, got 1; leave early_fusion true"):
+    with pytest.raises(
+        ValueError, match=r"expected 4 channels, one a modality, got 1; leave early_fusion true"
+    ):
         scaled().train(training)(torch.ones(2, 1, 4, 4))
 
 
@@ -146,7 +148,9 @@ def test_experts_of_another_number_of_channels_are_refused(training):
     network = unets(count=2, expert=partial(UNET, out_channels=2)).train(training)
     image = torch.ones(2, 2, 32, 32)
     image[0, 1] = 0
-    with pytest.raises(ValueError, match=r"expected experts of 1 channels, as the joint .* got 2; change `wrap#expert`"):
+    with pytest.raises(
+        ValueError, match=r"experts of 1 channels, as the joint .* got 2; change `wrap#expert`"
+    ):
         network(image)
 
 

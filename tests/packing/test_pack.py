@@ -280,7 +280,8 @@ def test_the_cards_tags_can_be_read(bundle_dir, tmp_path):
         (
             "segmenter_dir",
             (
-                "One `BasicUNet` for all modalities, some dropped at random in training, and a smaller one for each alone",
+                "One `BasicUNet` for all modalities, some dropped at random in training, "
+                "and a smaller one for each alone",
                 "`TopSharePooling`",
                 "The last epoch is kept",
                 "Maps: early_fusion",
